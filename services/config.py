@@ -1,0 +1,98 @@
+"""All settings. The only module that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_DRIVER = "postgresql+psycopg://"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one process of the service was told. Durations in seconds, sizes in bytes."""
+
+    database_url: str
+    redis_url: str
+    data_dir: Path = field(default_factory=lambda: Path(".modelwright"))
+    slots: int = 2
+    devices: tuple[str, ...] = ("cpu",)
+    trainer_threads: int = 1
+    lease_seconds: float = 20.0
+    renew_seconds: float = 5.0
+    control_poll_seconds: float = 1.0
+    database_poll_seconds: float = 10.0
+    preflight_processes: int = 2
+    preflight_timeout_seconds: float = 10.0
+    preflight_memory_bytes: int = 8 << 30
+    trainer_memory_bytes: int = 0
+    max_model_parameters: int = 1_000_000_000
+    max_body_bytes: int = 1 << 20
+    max_queued_jobs: int = 10_000
+    log_level: str = "INFO"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where a worker keeps data files between jobs."""
+        return self.data_dir / "cache"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Where a worker gives each attempt a folder of its own."""
+        return self.data_dir / "scratch"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment (or from ``environment``).
+
+    Raises:
+        ValueError: a required variable is missing or a number does not parse; the message names it.
+    """
+    source = os.environ if environment is None else environment
+    return Settings(
+        database_url=_database_url(_required(source, "DATABASE_URL")),
+        redis_url=_required(source, "REDIS_URL"),
+        data_dir=Path(source.get("MODELWRIGHT_DATA_DIR", ".modelwright")).expanduser().resolve(),
+        slots=int(_number(source, "MODELWRIGHT_SLOTS", 2)),
+        devices=tuple(source.get("MODELWRIGHT_DEVICES", "") .split(",")) if source.get("MODELWRIGHT_DEVICES") else _devices(),
+        trainer_threads=int(_number(source, "MODELWRIGHT_TRAINER_THREADS", 1)),
+        lease_seconds=_number(source, "MODELWRIGHT_LEASE_SECONDS", 20.0),
+        renew_seconds=_number(source, "MODELWRIGHT_RENEW_SECONDS", 5.0),
+        control_poll_seconds=_number(source, "MODELWRIGHT_CONTROL_POLL_SECONDS", 1.0),
+        database_poll_seconds=_number(source, "MODELWRIGHT_DATABASE_POLL_SECONDS", 10.0),
+        preflight_processes=int(_number(source, "MODELWRIGHT_PREFLIGHT_PROCESSES", 2)),
+        preflight_timeout_seconds=_number(source, "MODELWRIGHT_PREFLIGHT_TIMEOUT_SECONDS", 10.0),
+        trainer_memory_bytes=int(_number(source, "MODELWRIGHT_TRAINER_MEMORY_BYTES", 0)),
+        max_model_parameters=int(_number(source, "MODELWRIGHT_MAX_MODEL_PARAMETERS", 1_000_000_000)),
+        max_queued_jobs=int(_number(source, "MODELWRIGHT_MAX_QUEUED_JOBS", 10_000)),
+        log_level=source.get("MODELWRIGHT_LOG_LEVEL", "INFO"),
+    )
+
+
+def _required(source: Mapping[str, str], name: str) -> str:
+    value = source.get(name, "")
+    if not value:
+        raise ValueError(f"{name} is not set; `modelwright up` sets it, or point it at your own server")
+    return value
+
+
+def _number(source: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        return float(source.get(name, default))
+    except ValueError:
+        raise ValueError(f"{name} must be a number, not {source[name]!r}") from None
+
+
+def _database_url(url: str) -> str:
+    """Accept the forms people paste (``postgres://``, ``postgresql://``) and name our driver."""
+    for prefix in ("postgres://", "postgresql://"):
+        if url.startswith(prefix):
+            return _DRIVER + url.removeprefix(prefix)
+    return url
+
+
+def _devices() -> tuple[str, ...]:
+    """A worker without instructions takes CUDA jobs exactly where the NVIDIA driver shows a device."""
+    return ("cuda", "cpu") if Path("/dev/nvidia0").exists() else ("cpu",)

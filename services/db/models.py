@@ -1,0 +1,212 @@
+"""The tables, as SQLAlchemy models. PostgreSQL only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+TERMINAL_STATES = ("succeeded", "failed", "cancelled")
+
+
+class Base(DeclarativeBase):
+    """Declarative base with explicit constraint names, so that migrations can name what they drop."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads this class attribute
+        datetime: DateTime(timezone=True),
+        str: Text,
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+        bytes: LargeBinary,
+    }
+
+
+class Tenant(Base):
+    """Who owns things."""
+
+    __tablename__ = "tenant"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ApiKey(Base):
+    """A key: its public id and the sha256 of its secret."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
+    name: Mapped[str] = mapped_column(server_default="")
+    secret_sha256: Mapped[bytes]
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Job(Base):
+    """One row is the whole truth about a job."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('queued','starting','running','pausing','paused','cancelling','succeeded','failed','cancelled')",
+            name="state",
+        ),
+        # The claim reads this index alone: no scan and no count, however many jobs wait (P9).
+        Index("ix_job_queued", text("priority DESC"), "created_at", "id", postgresql_where=text("state = 'queued'")),
+        Index("ix_job_leased", "lease_expires_at", postgresql_where=text("lease_expires_at IS NOT NULL")),
+        Index("ix_job_tenant_list", "tenant_id", text("id DESC")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
+    name: Mapped[str | None]
+    labels: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    state: Mapped[str] = mapped_column(server_default="queued")
+    phase: Mapped[str | None]
+    reason: Mapped[str | None]
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    device: Mapped[str] = mapped_column(server_default="auto")
+    request: Mapped[dict[str, Any]]
+    resolved: Mapped[dict[str, Any]]
+    definition_sha256: Mapped[str]
+    preflight: Mapped[dict[str, Any]]
+    progress: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    transitions: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    error: Mapped[dict[str, Any] | None]
+    resume: Mapped[str | None]
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    barren_attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    rung_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    version: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class JobEvent(Base):
+    """What happened to a job, in order; written in the transaction that made it happen."""
+
+    __tablename__ = "job_event"
+    __table_args__ = (Index("ix_job_event_job", "job_id", "sequence"),)
+
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"))
+    type: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class IdempotencyRecord(Base):
+    """The answer that a repeated request gets again."""
+
+    __tablename__ = "idempotency_record"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[str]
+    object_id: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class MetricSegment(Base):
+    """A run of points of one series: ``count`` little-endian int64 steps and float64 values.
+
+    A segment never straddles a checkpoint, so a resume drops whole segments.
+    """
+
+    __tablename__ = "metric_segment"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    first_step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    count: Mapped[int] = mapped_column(Integer)
+    steps: Mapped[bytes]
+    values: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Chunk(Base):
+    """Up to 1 MiB of bytes, named by their tenant and sha256."""
+
+    __tablename__ = "chunk"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"), primary_key=True)
+    sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    size_bytes: Mapped[int] = mapped_column(Integer)
+    data: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Checkpoint(Base):
+    """The manifest of one checkpoint; its row is written last, so what is listed is whole."""
+
+    __tablename__ = "checkpoint"
+    __table_args__ = (Index("ix_checkpoint_job", "job_id", "step"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"))
+    step: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[int] = mapped_column(Integer)
+    attempt: Mapped[int] = mapped_column(Integer)
+    final: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    metrics: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    sha256: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CheckpointChunk(Base):
+    """Where each chunk of a checkpoint's files lies; the foreign key makes a race with the collector fail safe."""
+
+    __tablename__ = "checkpoint_chunk"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "chunk_sha256"], ["chunk.tenant_id", "chunk.sha256"]),
+        Index("ix_checkpoint_chunk_chunk", "tenant_id", "chunk_sha256"),
+    )
+
+    checkpoint_id: Mapped[str] = mapped_column(ForeignKey("checkpoint.id", ondelete="CASCADE"), primary_key=True)
+    file: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True)
+    tenant_id: Mapped[str]
+    chunk_sha256: Mapped[bytes]
+    offset_bytes: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(Integer)
