@@ -1,0 +1,1 @@
+"""Alembic migrations: one numbered file a change, each with a way back."""

@@ -1,0 +1,1 @@
+"""Checkpoints: stored whole or not at all, listed, streamed, restored."""

@@ -1,0 +1,1 @@
+"""The engine, its sessions, the tables."""

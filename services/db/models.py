@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -88,6 +89,7 @@ class Job(Base):
         Index("ix_job_tenant_list", "tenant_id", text("id DESC")),
     )
 
+    # JSON, not JSONB, where the order of members is the sender's and may matter (a ModuleDict's children).
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
     name: Mapped[str | None]
@@ -97,15 +99,16 @@ class Job(Base):
     reason: Mapped[str | None]
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     device: Mapped[str] = mapped_column(server_default="auto")
-    request: Mapped[dict[str, Any]]
-    resolved: Mapped[dict[str, Any]]
+    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    resolved: Mapped[dict[str, Any]] = mapped_column(JSON)
     definition_sha256: Mapped[str]
-    preflight: Mapped[dict[str, Any]]
+    preflight: Mapped[dict[str, Any]] = mapped_column(JSON)
     progress: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     transitions: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     error: Mapped[dict[str, Any] | None]
     resume: Mapped[str | None]
     attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    crashes: Mapped[int] = mapped_column(Integer, server_default="0")
     barren_attempts: Mapped[int] = mapped_column(Integer, server_default="0")
     epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
     owner: Mapped[str | None]

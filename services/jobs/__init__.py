@@ -1,0 +1,1 @@
+"""Jobs: submit, states, claims, outcomes."""

@@ -1,0 +1,1 @@
+"""Metric series: written in segments, read down-sampled."""

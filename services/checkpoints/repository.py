@@ -1,0 +1,90 @@
+"""All SQL about checkpoints and the chunks they list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from services.db.models import Checkpoint, CheckpointChunk
+from services.storage.chunks import ChunkRef
+
+
+def find(session: Session, *, tenant_id: str, checkpoint_id: str) -> Checkpoint | None:
+    """Return the tenant's checkpoint."""
+    return session.scalar(select(Checkpoint).where(Checkpoint.id == checkpoint_id, Checkpoint.tenant_id == tenant_id))
+
+
+def page(session: Session, *, tenant_id: str, job_id: str, limit: int, after: str | None) -> list[Checkpoint]:
+    """Return up to ``limit`` checkpoints of a job, newest first, older than ``after``."""
+    query = select(Checkpoint).where(Checkpoint.tenant_id == tenant_id, Checkpoint.job_id == job_id)
+    if after is not None:
+        query = query.where(Checkpoint.id < after)
+    return list(session.scalars(query.order_by(Checkpoint.id.desc()).limit(limit)))
+
+
+def find_at_step(session: Session, *, job_id: str, step: int) -> Checkpoint | None:
+    """Return the checkpoint that a job has of this step."""
+    return session.scalar(select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step))
+
+
+def newest_first(session: Session, *, job_id: str) -> list[Checkpoint]:
+    """Return a job's checkpoints from the newest step back, for a resume."""
+    return list(session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc())))
+
+
+def insert_manifest(session: Session, checkpoint: Checkpoint, files: Mapping[str, Sequence[ChunkRef]]) -> None:
+    """Insert a checkpoint and the list of its chunks; the row's presence means that all of it is stored."""
+    session.add(checkpoint)
+    session.flush()
+    rows = [
+        {
+            "checkpoint_id": checkpoint.id,
+            "file": file,
+            "position": position,
+            "tenant_id": checkpoint.tenant_id,
+            "chunk_sha256": ref.sha256,
+            "offset_bytes": ref.offset_bytes,
+            "size_bytes": ref.size_bytes,
+        }
+        for file, refs in files.items()
+        for position, ref in enumerate(refs)
+    ]
+    session.execute(insert(CheckpointChunk), rows)
+
+
+def refs(session: Session, *, checkpoint_id: str, file: str, start: int = 0, end: int | None = None) -> list[ChunkRef]:
+    """Return the chunks of one file that overlap bytes ``start`` (inclusive) to ``end`` (exclusive)."""
+    query = select(CheckpointChunk.chunk_sha256, CheckpointChunk.offset_bytes, CheckpointChunk.size_bytes).where(
+        CheckpointChunk.checkpoint_id == checkpoint_id,
+        CheckpointChunk.file == file,
+        CheckpointChunk.offset_bytes + CheckpointChunk.size_bytes > start,
+    )
+    if end is not None:
+        query = query.where(CheckpointChunk.offset_bytes < end)
+    return [
+        ChunkRef(bytes(sha), offset, size)
+        for sha, offset, size in session.execute(query.order_by(CheckpointChunk.position))
+    ]
+
+
+def files(session: Session, *, checkpoint_id: str) -> list[str]:
+    """Return the names of a checkpoint's files."""
+    return list(
+        session.scalars(select(CheckpointChunk.file).where(CheckpointChunk.checkpoint_id == checkpoint_id).distinct())
+    )
+
+
+def prune(session: Session, *, job_id: str, keep: int) -> None:
+    """Delete all but the ``keep`` newest checkpoints of a job."""
+    ranked = select(
+        Checkpoint.id, func.row_number().over(order_by=(Checkpoint.step.desc(), Checkpoint.id.desc())).label("rank")
+    ).where(Checkpoint.job_id == job_id)
+    old = ranked.subquery()
+    session.execute(
+        delete(Checkpoint)
+        .where(Checkpoint.id.in_(select(old.c.id).where(old.c.rank > keep)))
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,140 @@
+"""What is kept of a training run: stored whole or not at all, listed, streamed, restored."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.checkpoints import repository
+from services.db.engine import Database
+from services.db.models import Checkpoint
+from services.errors import ChunkCorrupt, InvalidRequest, NotFound, Problem
+from services.identifiers import check_id
+from services.jobs.service import get_job
+from services.pages import Page, timestamp
+from services.storage import chunks, layout
+from services.storage.chunks import ChunkRef
+
+WEIGHTS = "weights.safetensors"
+_CHUNKS_A_TRANSACTION = 4
+
+
+def list_checkpoints(
+    session: Session, *, tenant_id: str, job_id: str, limit: int = 20, after: str | None = None
+) -> Page:
+    """Return a page of a job's checkpoints, newest first.
+
+    Raises:
+        NotFound: the tenant has no such job.
+        InvalidRequest: ``invalid_id``, ``invalid_cursor``.
+    """
+    get_job(session, tenant_id=tenant_id, job_id=job_id)
+    rows = repository.page(session, tenant_id=tenant_id, job_id=job_id, limit=limit + 1, after=_cursor(after))
+    return Page.of([view(row) for row in rows], limit=limit)
+
+
+def get_checkpoint(session: Session, *, tenant_id: str, checkpoint_id: str) -> dict[str, Any]:
+    """Return one checkpoint's view.
+
+    Raises:
+        NotFound: the tenant has no such checkpoint.
+        InvalidRequest: ``invalid_id``.
+    """
+    return view(_get(session, tenant_id, checkpoint_id))
+
+
+def iter_content(database: Database, *, tenant_id: str, checkpoint_id: str, start: int, end: int) -> Iterator[bytes]:
+    """Yield the weights' bytes from ``start`` (inclusive) to ``end`` (exclusive), each chunk verified before it goes.
+
+    Every chunk is read in its own short read, so a slow client holds neither a transaction nor a connection.
+
+    Raises:
+        ChunkCorrupt: stored bytes are missing or changed; what was yielded so far is good, the rest cannot be had.
+    """
+    with database.read_session() as session:
+        wanted = repository.refs(session, checkpoint_id=checkpoint_id, file=WEIGHTS, start=start, end=end)
+    for ref in wanted:
+        with database.read_session() as session:
+            data = chunks.read(session, tenant_id=tenant_id, ref=ref)
+        yield data[max(0, start - ref.offset_bytes) : end - ref.offset_bytes]
+
+
+def upload_chunks(
+    database: Database, *, tenant_id: str, refs: Mapping[Path, list[ChunkRef]], pulse: Callable[[], None]
+) -> None:
+    """Store what is not stored yet, few chunks a transaction; ``pulse`` is called between them."""
+    for path, of_file in refs.items():
+        with database.session() as session:
+            absent = chunks.missing(session, tenant_id=tenant_id, hashes=(ref.sha256 for ref in of_file))
+        todo = [ref for ref in {ref.sha256: ref for ref in of_file}.values() if ref.sha256 in absent]
+        for first in range(0, len(todo), _CHUNKS_A_TRANSACTION):
+            batch = [layout.read_span(path, ref) for ref in todo[first : first + _CHUNKS_A_TRANSACTION]]
+            with database.session() as session:
+                chunks.put(session, tenant_id=tenant_id, chunks=batch)
+            pulse()
+
+
+def restore(database: Database, *, job_id: str, directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """Write the files of the newest sound checkpoint to ``directory``.
+
+    Returns:
+        The checkpoint's view (None if there is none) and the ids of newer ones that were found corrupt.
+    """
+    corrupt: list[str] = []
+    with database.read_session() as session:
+        candidates = repository.newest_first(session, job_id=job_id)
+    for checkpoint in candidates:
+        try:
+            _write_files(database, checkpoint, directory)
+        except ChunkCorrupt:
+            corrupt.append(checkpoint.id)
+            shutil.rmtree(directory, ignore_errors=True)
+            continue
+        return view(checkpoint), corrupt
+    return None, corrupt
+
+
+def view(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the public form of a checkpoint."""
+    return {
+        "id": checkpoint.id,
+        "object": "checkpoint",
+        "job_id": checkpoint.job_id,
+        "step": checkpoint.step,
+        "epoch": checkpoint.epoch,
+        "attempt": checkpoint.attempt,
+        "final": checkpoint.final,
+        "metrics": checkpoint.metrics,
+        "format": "safetensors",
+        "size_bytes": checkpoint.size_bytes,
+        "sha256": checkpoint.sha256,
+        "created_at": timestamp(checkpoint.created_at),
+        "links": {"self": f"/v1/checkpoints/{checkpoint.id}", "content": f"/v1/checkpoints/{checkpoint.id}/content"},
+    }
+
+
+def _write_files(database: Database, checkpoint: Checkpoint, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    with database.read_session() as session:
+        for name in repository.files(session, checkpoint_id=checkpoint.id):
+            with (directory / name).open("wb") as file:
+                for ref in repository.refs(session, checkpoint_id=checkpoint.id, file=name):
+                    file.write(chunks.read(session, tenant_id=checkpoint.tenant_id, ref=ref))
+
+
+def _get(session: Session, tenant_id: str, checkpoint_id: str) -> Checkpoint:
+    found = repository.find(session, tenant_id=tenant_id, checkpoint_id=check_id(checkpoint_id, "ckpt"))
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def _cursor(after: str | None) -> str | None:
+    try:
+        return after and check_id(after, "ckpt")
+    except InvalidRequest:
+        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None

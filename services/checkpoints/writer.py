@@ -1,0 +1,72 @@
+"""Storing a checkpoint that a trainer left in a folder: chunks first, the manifest last and fenced."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.checkpoints import repository
+from services.checkpoints.service import WEIGHTS, upload_chunks
+from services.db.engine import Database
+from services.db.models import Checkpoint
+from services.identifiers import new_id
+from services.jobs.claims import Claim, lock_claimed
+from services.jobs.states import add_event, touch
+from services.storage import layout
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the trainer says about a checkpoint it wrote."""
+
+    directory: Path
+    files: tuple[str, ...]
+    step: int
+    epoch: int
+    final: bool
+    metrics: Mapping[str, Any]
+
+
+def store(database: Database, claim: Claim, snapshot: Snapshot, *, keep: int, pulse: Callable[[], None]) -> str:
+    """Store a checkpoint and return its id.
+
+    Storing the same step of the same attempt again, as after a commit of unknown outcome, returns the first id.
+
+    Raises:
+        Fenced: another worker owns the job now; nothing is listed.
+    """
+    refs = {snapshot.directory / name: layout.chunk_refs(snapshot.directory / name) for name in snapshot.files}
+    upload_chunks(database, tenant_id=claim.tenant_id, refs=refs, pulse=pulse)
+    weights = snapshot.directory / WEIGHTS
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    checkpoint = Checkpoint(
+        id=new_id("ckpt"),
+        tenant_id=claim.tenant_id,
+        job_id=claim.job_id,
+        step=snapshot.step,
+        epoch=snapshot.epoch,
+        attempt=claim.attempt,
+        final=snapshot.final,
+        metrics=dict(snapshot.metrics),
+        sha256=digest,
+        size_bytes=weights.stat().st_size,
+    )
+    with database.session() as session:
+        job = lock_claimed(session, claim)
+        stored = repository.find_at_step(session, job_id=claim.job_id, step=snapshot.step)
+        if stored is not None and stored.attempt == claim.attempt:
+            stored.final = stored.final or snapshot.final
+            return stored.id
+        if stored is not None:  # an earlier attempt's, which this one did not resume from: it was found corrupt
+            session.delete(stored)
+            session.flush()
+        repository.insert_manifest(session, checkpoint, {path.name: of_file for path, of_file in refs.items()})
+        repository.prune(session, job_id=claim.job_id, keep=keep)
+        job.barren_attempts = 0
+        touch(job)
+        add_event(session, job, "job.checkpoint", {"checkpoint_id": checkpoint.id, "step": snapshot.step})
+        return checkpoint.id

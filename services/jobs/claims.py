@@ -1,0 +1,119 @@
+"""Ownership of a job: the claim, its lease, and the fence that every later write passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, literal, select, text, update
+from sqlalchemy.orm import Session
+
+from services.db.models import Job
+from services.errors import Fenced
+from services.jobs import repository
+from services.jobs.states import add_event, appended, transition_entry
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One attempt at one job: whoever holds the newest epoch owns it."""
+
+    job_id: str
+    tenant_id: str
+    epoch: int
+    attempt: int
+    resolved: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the owner is asked to do, as read with each renewal."""
+
+    cancel_requested: bool
+
+
+def claim_next(session: Session, *, owner: str, devices: Sequence[str], lease_seconds: float) -> Claim | None:
+    """Claim the first queued job that fits ``devices``; None if there is none that nobody else is claiming.
+
+    One statement, so that two claimers never get one job and never wait for each other; the database's clock only.
+    """
+    first = (
+        select(Job.id)
+        .where(Job.state == "queued", Job.device.in_(["auto", *devices]))
+        .order_by(Job.priority.desc(), Job.created_at, Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    job = session.scalar(
+        update(Job)
+        .where(Job.id == first.scalar_subquery())
+        .values(
+            state="starting",
+            reason=None,
+            owner=owner,
+            epoch=Job.epoch + 1,
+            attempt=Job.attempt + 1,
+            lease_expires_at=_after(lease_seconds),
+            started_at=func.coalesce(Job.started_at, func.now()),
+            transitions=appended(transition_entry("starting", None, Job.attempt + 1)),
+            version=Job.version + 1,
+            updated_at=func.now(),
+        )
+        .returning(Job)
+        .execution_options(synchronize_session=False)
+    )
+    if job is None:
+        return None
+    add_event(session, job, "job.state_changed", {"state": "starting", "reason": None, "attempt": job.attempt})
+    return Claim(job.id, job.tenant_id, job.epoch, job.attempt, job.resolved)
+
+
+def renew(session: Session, claim: Claim, *, lease_seconds: float) -> None:
+    """Extend the lease.
+
+    Raises:
+        Fenced: a newer epoch owns the job, or it has ended.
+    """
+    renewed = session.execute(
+        update(Job)
+        .where(Job.id == claim.job_id, Job.epoch == claim.epoch, Job.lease_expires_at.is_not(None))
+        .values(lease_expires_at=_after(lease_seconds))
+        .execution_options(synchronize_session=False)
+        .returning(Job.id)
+    )
+    if renewed.first() is None:
+        raise Fenced()
+
+
+def read_control(session: Session, claim: Claim) -> Control:
+    """Read what the owner is asked to do.
+
+    Raises:
+        Fenced: a newer epoch owns the job, or it has ended.
+    """
+    row = session.execute(
+        select(Job.cancel_requested_at).where(
+            Job.id == claim.job_id, Job.epoch == claim.epoch, Job.lease_expires_at.is_not(None)
+        )
+    ).first()
+    if row is None:
+        raise Fenced()
+    return Control(cancel_requested=row.cancel_requested_at is not None)
+
+
+def lock_claimed(session: Session, claim: Claim) -> Job:
+    """Return the claimed job with its row locked, so that what follows in this transaction is fenced.
+
+    Raises:
+        Fenced: a newer epoch owns the job, or it has ended.
+    """
+    job = repository.find_owned(session, job_id=claim.job_id, epoch=claim.epoch)
+    if job is None or job.lease_expires_at is None:
+        raise Fenced()
+    return job
+
+
+def _after(seconds: float) -> ColumnElement[datetime]:
+    return func.now() + literal(seconds) * text("interval '1 second'")

@@ -1,0 +1,170 @@
+"""Jobs as clients see them: submit, look, list, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.orm import Session
+
+from services.config import Settings
+from services.db.after_commit import after_commit
+from services.db.models import TERMINAL_STATES, Job
+from services.errors import AlreadyTerminal, InvalidRequest, NotFound, Problem, QuotaExceeded
+from services.idempotency import service as idempotency
+from services.identifiers import check_id, new_id
+from services.jobs import repository
+from services.jobs.plan import Plan, make_plan
+from services.jobs.states import add_event, appended, transition, transition_entry
+from services.jobs.views import job_view
+from services.pages import Page
+from services.preflight import Preflight
+from services.queue import Doorbell
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The answer to a submit: the job, and whether an earlier request with the same key made it."""
+
+    job: dict[str, Any]
+    replayed: bool
+
+
+def submit(
+    session: Session,
+    *,
+    tenant_id: str,
+    body: dict[str, Any],
+    preflight: Preflight,
+    settings: Settings,
+    doorbell: Doorbell,
+    idempotency_key: str | None = None,
+) -> Submission:
+    """Check a request, queue its job and ring the workers once it is committed.
+
+    Raises:
+        InvalidRequest: with every problem of the request.
+        QuotaExceeded: too many of the tenant's jobs have not ended.
+        IdempotencyInProgress, IdempotencyMismatch, MalformedRequest: see `services.idempotency.service`.
+        Unavailable: the definition could not be checked right now.
+    """
+    if idempotency_key is not None:
+        made = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
+        if made is not None:
+            return Submission(get_job(session, tenant_id=tenant_id, job_id=made), replayed=True)
+    plan = make_plan(body, preflight=preflight, settings=settings)
+    _check_quota(session, tenant_id, settings)
+    job = _insert(session, tenant_id, body, plan)
+    if idempotency_key is not None:
+        idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, object_id=job.id)
+    session.flush()
+    after_commit(session, lambda: _ring(doorbell, job.id, plan.device))
+    session.refresh(job)
+    return Submission(job_view(job), replayed=False)
+
+
+def validate(*, body: dict[str, Any], preflight: Preflight, settings: Settings) -> dict[str, Any]:
+    """Check a request as `submit` does and return what would run: the resolved plan and the preflight report.
+
+    Raises:
+        InvalidRequest: with every problem of the request.
+        Unavailable: the definition could not be checked right now.
+    """
+    plan = make_plan(body, preflight=preflight, settings=settings)
+    return {"object": "validation", "valid": True, "resolved": plan.resolved, "preflight": plan.report}
+
+
+def get_job(session: Session, *, tenant_id: str, job_id: str) -> dict[str, Any]:
+    """Return one job's view.
+
+    Raises:
+        NotFound: the tenant has no such job.
+        InvalidRequest: ``invalid_id``.
+    """
+    found = repository.find(session, tenant_id=tenant_id, job_id=check_id(job_id, "job"))
+    if found is None:
+        raise NotFound()
+    return job_view(found)
+
+
+def list_jobs(
+    session: Session,
+    *,
+    tenant_id: str,
+    limit: int = 20,
+    after: str | None = None,
+    states: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
+) -> Page:
+    """Return a page of the tenant's jobs, newest first.
+
+    Raises:
+        InvalidRequest: ``invalid_cursor``.
+    """
+    rows = repository.page(
+        session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after), states=states, labels=labels or {}
+    )
+    return Page.of([job_view(row) for row in rows], limit=limit)
+
+
+def request_cancel(session: Session, *, tenant_id: str, job_id: str) -> dict[str, Any]:
+    """Cancel a waiting job, or ask the owner of a running one to stop; asking twice is asking once.
+
+    Raises:
+        NotFound: the tenant has no such job.
+        AlreadyTerminal: it has ended.
+        InvalidRequest: ``invalid_id``.
+    """
+    job = repository.find_locked(session, tenant_id=tenant_id, job_id=check_id(job_id, "job"))
+    if job is None:
+        raise NotFound()
+    if job.state in TERMINAL_STATES:
+        raise AlreadyTerminal(job.state)
+    if job.cancel_requested_at is None:
+        job.cancel_requested_at = func.now()
+        to = "cancelled" if job.state in ("queued", "paused") else "cancelling"
+        transition(session, job, to, reason="cancel_requested")
+        session.refresh(job)
+    return job_view(job)
+
+
+def _insert(session: Session, tenant_id: str, body: dict[str, Any], plan: Plan) -> Job:
+    job = Job(
+        id=new_id("job"),
+        tenant_id=tenant_id,
+        name=plan.request.name,
+        labels=plan.request.labels,
+        priority=plan.request.priority,
+        device=plan.device,
+        request=body,
+        resolved=plan.resolved,
+        definition_sha256=plan.definition_sha256,
+        preflight=plan.report,
+    )
+    session.add(job)
+    session.flush()
+    job.transitions = appended(transition_entry("queued", None, 0))
+    add_event(session, job, "job.state_changed", {"state": "queued", "reason": None, "attempt": 0})
+    return job
+
+
+def _check_quota(session: Session, tenant_id: str, settings: Settings) -> None:
+    limit = settings.max_queued_jobs
+    if repository.count_unfinished(session, tenant_id=tenant_id, at_most=limit) >= limit:
+        raise QuotaExceeded(
+            f"{limit} jobs of this tenant have not ended; that is the limit.",
+            hint="Wait for some to finish, or cancel them.",
+        )
+
+
+def _ring(doorbell: Doorbell, job_id: str, device: str) -> None:
+    doorbell.ring(job_id, device)
+
+
+def _cursor(after: str | None) -> str | None:
+    try:
+        return after and check_id(after, "job")
+    except InvalidRequest:
+        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None

@@ -1,0 +1,49 @@
+"""The public form of a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.db.models import TERMINAL_STATES, Job
+from services.pages import timestamp
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """Return what ``GET /v1/jobs/{id}`` answers."""
+    return {
+        "id": job.id,
+        "object": "job",
+        "name": job.name,
+        "state": job.state,
+        "terminal": job.state in TERMINAL_STATES,
+        "phase": job.phase,
+        "reason": job.reason,
+        "attempt": job.attempt,
+        "priority": job.priority,
+        "labels": job.labels,
+        "progress": job.progress,
+        "transitions": job.transitions,
+        "error": job.error,
+        "resume": job.resume,
+        "cancel_requested_at": timestamp(job.cancel_requested_at),
+        "created_at": timestamp(job.created_at),
+        "started_at": timestamp(job.started_at),
+        "finished_at": timestamp(job.finished_at),
+        "updated_at": timestamp(job.updated_at),
+        "model": {"sha256": job.definition_sha256, **job.preflight.get("parameters", {})},
+        "preflight": job.preflight,
+        "request": job.request,
+        "resolved": job.resolved,
+        "version": job.version,
+        "links": _links(job.id),
+    }
+
+
+def _links(job_id: str) -> dict[str, str]:
+    base = f"/v1/jobs/{job_id}"
+    return {
+        "self": base,
+        "metrics": f"{base}/metrics",
+        "checkpoints": f"{base}/checkpoints",
+        "cancel": f"{base}/cancel",
+    }

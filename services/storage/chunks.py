@@ -1,0 +1,85 @@
+"""The chunk store in PostgreSQL: bytes of up to 1 MiB, named by tenant and sha256."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from services.db.models import CheckpointChunk, Chunk
+from services.errors import ChunkCorrupt
+
+MAX_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRef:
+    """Where one chunk lies in a file, and which bytes it must hold."""
+
+    sha256: bytes
+    offset_bytes: int
+    size_bytes: int
+
+
+def missing(session: Session, *, tenant_id: str, hashes: Iterable[bytes]) -> set[bytes]:
+    """Return those of ``hashes`` that are not stored, and keep the others from the collector for another day."""
+    wanted = set(hashes)
+    stored = session.scalars(
+        text(
+            "UPDATE chunk SET created_at = now() WHERE tenant_id = :tenant AND sha256 = ANY(:hashes) RETURNING sha256"
+        ),
+        {"tenant": tenant_id, "hashes": list(wanted)},
+    )
+    return wanted - {bytes(sha256) for sha256 in stored}
+
+
+def put(session: Session, *, tenant_id: str, chunks: Sequence[bytes]) -> None:
+    """Store chunks; one that is already there is left as it is."""
+    rows = [
+        {"tenant_id": tenant_id, "sha256": hashlib.sha256(data).digest(), "size_bytes": len(data), "data": data}
+        for data in chunks
+    ]
+    if rows:
+        session.execute(insert(Chunk).on_conflict_do_nothing(), rows)
+
+
+def read(session: Session, *, tenant_id: str, ref: ChunkRef) -> bytes:
+    """Return one chunk's bytes, verified.
+
+    Raises:
+        ChunkCorrupt: the chunk is missing or its bytes do not match their name.
+    """
+    data = session.scalar(select(Chunk.data).where(Chunk.tenant_id == tenant_id, Chunk.sha256 == ref.sha256))
+    if data is None:
+        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is missing.")
+    if len(data) != ref.size_bytes or hashlib.sha256(data).digest() != ref.sha256:
+        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is corrupt.")
+    return bytes(data)
+
+
+def collect_garbage(session: Session, *, older_than_seconds: float = 86_400, limit: int = 500) -> int:
+    """Delete up to ``limit`` chunks that nothing refers to; return how many.
+
+    A manifest that starts to refer to one meanwhile fails by its foreign key or makes this delete fail: either is safe.
+    """
+    used = select(CheckpointChunk.position).where(
+        CheckpointChunk.tenant_id == Chunk.tenant_id, CheckpointChunk.chunk_sha256 == Chunk.sha256
+    )
+    unused = (
+        select(Chunk.tenant_id, Chunk.sha256)
+        .where(Chunk.created_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, older_than_seconds), ~used.exists())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("unused")
+    )
+    gone = session.execute(
+        delete(Chunk)
+        .where(Chunk.tenant_id == unused.c.tenant_id, Chunk.sha256 == unused.c.sha256)
+        .returning(Chunk.sha256)
+        .execution_options(synchronize_session=False)
+    )
+    return len(gone.all())
