@@ -28,6 +28,11 @@ def sleep(payload, channel):
     time.sleep(600)
 
 
+def spin(payload, channel):
+    while True:
+        pass
+
+
 def crash(payload, channel):
     os.kill(os.getpid(), signal.SIGSEGV)
 
