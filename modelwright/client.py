@@ -1,0 +1,231 @@
+"""The Python client: one method for each thing the service does."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from modelwright.credentials import discover
+from modelwright.errors import RETRY_STATUSES, ConnectionFailed, NotFound, ServiceError, WaitTimeout
+
+if TYPE_CHECKING:
+    from modelwright.download import Progress
+    from modelwright.transport import RetryPolicy, Transport
+
+Json = dict[str, Any]
+
+_PAGE = 100
+_FIRST_POLL_SECONDS = 0.1
+_SLOWEST_POLL_SECONDS = 1.0
+_OUTAGE_SECONDS = 300.0  # a watcher outlives a restart of the service
+
+
+class Client:
+    """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
+
+    Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no
+    answer (or 429, 502, 503, 504) are repeated with the same idempotency key, so nothing is done twice.
+
+    Raises:
+        NoCredentials: no address or no key was found.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_seconds: float = 30.0,
+        retries: RetryPolicy | None = None,
+    ) -> None:
+        # Here and not above: httpx takes longer to import than everything else that `import modelwright` does.
+        from modelwright import transport  # noqa: PLC0415
+
+        credentials = discover(url, api_key)
+        self.url = credentials.url
+        self._retries = retries or transport.RetryPolicy()
+        self._transport: Transport = transport.Transport(
+            credentials, timeout_seconds=timeout_seconds, retries=self._retries
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def submit(self, job: Mapping[str, Any], *, idempotency_key: str | None = None) -> Json:
+        """Submit a job and return it; with the same ``idempotency_key``, the one submitted before.
+
+        Raises:
+            InvalidRequest: the job is wrong; ``problems`` names every place.
+        """
+        return self._post("/v1/jobs", dict(job), idempotency_key)
+
+    def validate(self, job: Mapping[str, Any]) -> Json:
+        """Check a job without running it and return the preflight report: shapes, parameters, memory.
+
+        Raises:
+            InvalidRequest: the job is wrong; ``problems`` names every place.
+        """
+        return self._post("/v1/jobs", dict(job), None, params=[("validate_only", "true")])
+
+    def get_job(self, job_id: str) -> Json:
+        """Return a job.
+
+        Raises:
+            NotFound: you have no such job.
+        """
+        return self._get(_path("jobs", job_id))
+
+    def list_jobs(
+        self, *, states: Sequence[str] = (), labels: Mapping[str, str] | None = None, limit: int | None = None
+    ) -> Iterator[Json]:
+        """Yield jobs, newest first, page by page as you take them; at most ``limit``."""
+        filters: list[tuple[str, str | int]] = [("state", state) for state in states]
+        filters += [(f"label.{name}", value) for name, value in (labels or {}).items()]
+        return self._pages("/v1/jobs", filters, limit)
+
+    def cancel(self, job_id: str) -> Json:
+        """Ask for the end of a job and return it; a running one writes a checkpoint first.
+
+        Raises:
+            StateConflict: it has already ended.
+        """
+        return self._post(_path("jobs", job_id, "cancel"), None, None)
+
+    def metrics(
+        self,
+        job_id: str,
+        *,
+        names: Sequence[str] = (),
+        after_step: int | None = None,
+        max_points: int | None = None,
+        latest: bool = False,
+    ) -> Json:
+        """Return a job's series: ``{"series": {name: {"steps": […], "values": […], …}}}``."""
+        params: list[tuple[str, str | int]] = [("names", ",".join(names))] if names else []
+        params += [("after_step", after_step)] if after_step is not None else []
+        params += [("max_points", max_points)] if max_points is not None else []
+        params += [("latest", "true")] if latest else []
+        return self._get(_path("jobs", job_id, "metrics"), params)
+
+    def checkpoints(self, job_id: str, *, limit: int | None = None) -> Iterator[Json]:
+        """Yield a job's checkpoints, newest first."""
+        return self._pages(_path("jobs", job_id, "checkpoints"), [], limit)
+
+    def get_checkpoint(self, checkpoint_id: str) -> Json:
+        """Return a checkpoint: step, metrics, sha256, size."""
+        return self._get(_path("checkpoints", checkpoint_id))
+
+    def download(self, identifier: str, target: str | Path | None = None, *, progress: Progress | None = None) -> Path:
+        """Download a checkpoint's weights (safetensors) and return where they are.
+
+        Args:
+            identifier: a checkpoint, or a job: then its newest checkpoint.
+            target: a file, or an existing folder; by default ``<checkpoint id>.safetensors`` here.
+            progress: called with the bytes that are here and all bytes.
+
+        Raises:
+            NotFound: there is no such checkpoint, or the job has none yet.
+            DownloadCorrupt: the bytes do not have the promised sha256.
+        """
+        from modelwright.download import download  # noqa: PLC0415 - as in __init__
+
+        checkpoint = self.find_checkpoint(identifier)
+        path = Path(target or ".")
+        if path.is_dir():
+            path /= f"{checkpoint['id']}.safetensors"
+        return download(self._transport, checkpoint, path, progress=progress or _silent, retries=self._retries)
+
+    def find_checkpoint(self, identifier: str) -> Json:
+        """Return the checkpoint of that id, or the newest one of the job of that id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        if identifier.startswith("ckpt_"):
+            return self.get_checkpoint(identifier)
+        for checkpoint in self.checkpoints(identifier, limit=1):
+            return checkpoint
+        raise NotFound(404, {"code": "not_found", "detail": f"{identifier} has no checkpoint yet."})
+
+    def watch(self, job_id: str, *, timeout_seconds: float | None = None) -> Iterator[Json]:
+        """Yield the job now and after every change until it has ended; outages of the service are waited out.
+
+        Raises:
+            WaitTimeout: it has not ended in time.
+        """
+        deadline = time.monotonic() + (float("inf") if timeout_seconds is None else timeout_seconds)
+        etag, pause = None, _FIRST_POLL_SECONDS
+        while True:
+            job, etag = self._changed(job_id, etag)
+            if job:
+                yield job
+                if job["terminal"]:
+                    return
+            pause = _FIRST_POLL_SECONDS if job else min(_SLOWEST_POLL_SECONDS, pause * 1.5)
+            if time.monotonic() + pause > deadline:
+                raise WaitTimeout(f"{job_id} has not ended after {timeout_seconds:g} s; it goes on.")
+            time.sleep(pause)
+
+    def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> Json:
+        """Return the job when it has ended, whatever its state then is.
+
+        Raises:
+            WaitTimeout: it has not ended in time.
+        """
+        job: Json = {}
+        for job in self.watch(job_id, timeout_seconds=timeout_seconds):  # noqa: B007 - the last one counts
+            pass
+        return job
+
+    def _changed(self, job_id: str, etag: str | None) -> tuple[Json | None, str | None]:
+        give_up_at = time.monotonic() + _OUTAGE_SECONDS
+        while True:
+            try:
+                return self._transport.get_if_changed(_path("jobs", job_id), etag)
+            except (ConnectionFailed, ServiceError) as error:
+                passing = isinstance(error, ConnectionFailed) or error.status in RETRY_STATUSES
+                if not passing or time.monotonic() > give_up_at:
+                    raise
+            time.sleep(_SLOWEST_POLL_SECONDS)
+
+    def _get(self, path: str, params: Sequence[tuple[str, str | int]] = ()) -> Json:
+        return self._transport.get(path, params)
+
+    def _post(
+        self, path: str, body: object, idempotency_key: str | None, *, params: Sequence[tuple[str, str | int]] = ()
+    ) -> Json:
+        key = idempotency_key or str(uuid.uuid4())
+        return self._transport.post(path, body, idempotency_key=key, params=params)
+
+    def _pages(self, path: str, filters: list[tuple[str, str | int]], limit: int | None) -> Iterator[Json]:
+        taken, after = 0, None
+        while limit is None or taken < limit:
+            size = _PAGE if limit is None else min(_PAGE, limit - taken)
+            page = self._get(path, [*filters, ("limit", size), *([("after", after)] if after else [])])
+            yield from page["data"]
+            taken, after = taken + len(page["data"]), page["last_id"]
+            if not page["has_more"]:
+                return
+
+
+def _path(*parts: str) -> str:
+    """Join parts that may come from a user: a slash in an id stays inside its part."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _silent(have: int, total: int) -> None:
+    """Report progress to nobody."""

@@ -1,0 +1,139 @@
+"""What can go wrong for a client, as one tree; answers of the service become the leaf that fits their status.
+
+::
+
+    ModelwrightError
+    ├── NoCredentials           no address or key was given or found
+    ├── ConnectionFailed        no answer, after all retries
+    ├── DownloadCorrupt         the bytes do not have the promised sha256
+    ├── WaitTimeout             the job has not ended in the time given
+    └── ApiError                the service answered with a problem
+        ├── Unauthenticated     401
+        ├── Forbidden           403
+        ├── NotFound            404, 410
+        ├── StateConflict       409
+        ├── InvalidRequest      400, 413, 415, 416, 422: the request is wrong; see ``problems``
+        ├── RateLimited         429
+        └── ServiceError        5xx
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class ModelwrightError(Exception):
+    """Something went wrong; ``str()`` is one sentence for people."""
+
+    hint: str | None = None
+
+
+class NoCredentials(ModelwrightError):
+    """No service address or API key was given or found."""
+
+    hint = "Start a service with `modelwright up`, or set MODELWRIGHT_URL and MODELWRIGHT_API_KEY."
+
+
+class ConnectionFailed(ModelwrightError):
+    """The service did not answer."""
+
+    hint = "Is it running? `modelwright up` starts one on this machine."
+
+
+class DownloadCorrupt(ModelwrightError):
+    """The downloaded bytes do not match their checksum; nothing was kept."""
+
+    hint = "Download it again; when this repeats, the stored checkpoint is damaged: use an earlier one."
+
+
+class WaitTimeout(ModelwrightError):
+    """The job has not ended in the time given; it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a request: ``pointer`` is a JSON Pointer into it, ``column`` counts from 1."""
+
+    code: str
+    detail: str
+    pointer: str = ""
+    hint: str | None = None
+    column: int | None = None
+
+
+class ApiError(ModelwrightError):
+    """The service answered with a problem (RFC 9457)."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        self.status = status
+        self.code = str(body.get("code") or f"http_{status}")
+        self.detail = str(body.get("detail") or body.get("title") or f"The service answered {status}.")
+        self.request_id: str | None = body.get("request_id")
+        self.hint = body.get("hint")
+        self.body = dict(body)
+        self.problems = tuple(_problem(one) for one in body.get("errors") or () if isinstance(one, Mapping))
+        super().__init__(self.detail)
+
+
+class Unauthenticated(ApiError):
+    """The API key is missing, unknown, expired or revoked (401)."""
+
+
+class Forbidden(ApiError):
+    """The API key may not do this (403)."""
+
+
+class NotFound(ApiError):
+    """There is no such object, or it is not yours (404, 410)."""
+
+
+class StateConflict(ApiError):
+    """The object's state does not allow this (409)."""
+
+
+class InvalidRequest(ApiError):
+    """The request is wrong (400, 413, 415, 416, 422); ``problems`` says where and how."""
+
+
+class RateLimited(ApiError):
+    """A quota or rate is used up (429)."""
+
+
+class ServiceError(ApiError):
+    """The service failed (5xx)."""
+
+
+RETRY_STATUSES = frozenset({429, 502, 503, 504})
+"""Answers that a moment later may be another."""
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: InvalidRequest,
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: StateConflict,
+    410: NotFound,
+    413: InvalidRequest,
+    415: InvalidRequest,
+    416: InvalidRequest,
+    422: InvalidRequest,
+    429: RateLimited,
+}
+
+
+def from_answer(status: int, body: object) -> ApiError:
+    """Return the error for an answer; ``body`` is its JSON, or anything else when a proxy answered."""
+    kind = ServiceError if status >= 500 else _BY_STATUS.get(status, ApiError)
+    return kind(status, body if isinstance(body, Mapping) else {})
+
+
+def _problem(member: Mapping[str, Any]) -> Problem:
+    return Problem(
+        code=str(member.get("code", "")),
+        detail=str(member.get("detail", "")),
+        pointer=str(member.get("pointer", "")),
+        hint=member.get("hint"),
+        column=member.get("column"),
+    )

@@ -1,0 +1,157 @@
+"""HTTP for the client: the key on each request, retries that are safe to repeat, answers turned into typed errors."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from modelwright.credentials import Credentials
+from modelwright.errors import RETRY_STATUSES, ConnectionFailed, ServiceError, from_answer
+
+_CONNECT_SECONDS = 5.0
+_IN_PROGRESS = "idempotency_in_progress"
+_MAX_RETRY_AFTER_SECONDS = 30.0
+
+Json = dict[str, Any]
+Parameters = Sequence[tuple[str, str | int]]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often to try and how long to pause: doubling from ``first_seconds``, half of it random, at most 8 s."""
+
+    attempts: int = 5
+    first_seconds: float = 0.25
+
+    def pause(self, attempt: int, retry_after: str | None = None) -> None:
+        """Sleep after failed attempt number ``attempt`` (from 0); ``retry_after`` is the header, in seconds."""
+        seconds = min(8.0, self.first_seconds * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
+        with suppress(TypeError, ValueError):
+            seconds = max(seconds, min(_MAX_RETRY_AFTER_SECONDS, float(retry_after or "")))
+        time.sleep(seconds)
+
+
+class Transport:
+    """One service, one key. Every request through here may be sent twice: GETs, and POSTs with an idempotency key."""
+
+    def __init__(self, credentials: Credentials, *, timeout_seconds: float, retries: RetryPolicy) -> None:
+        self._credentials = credentials
+        self._retries = retries
+        self._http = httpx.Client(
+            base_url=credentials.url,
+            timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
+            headers={"Authorization": f"Bearer {credentials.api_key}", "User-Agent": "modelwright-python"},
+            trust_env=not _is_loopback(credentials.url),  # a proxy cannot reach this machine's loopback
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def get(self, path: str, params: Parameters = ()) -> Json:
+        """Return the JSON of ``GET path``.
+
+        Raises:
+            ApiError: the service answered with a problem.
+            ConnectionFailed: it did not answer.
+        """
+        return _object(self._request("GET", path, params=params))
+
+    def get_if_changed(self, path: str, etag: str | None) -> tuple[Json | None, str | None]:
+        """Return ``(JSON, ETag)`` of ``GET path``, or ``(None, etag)`` when it is unchanged since ``etag``."""
+        answer = self._request("GET", path, headers={"If-None-Match": etag} if etag else {})
+        if answer.status_code == httpx.codes.NOT_MODIFIED:
+            return None, etag
+        return _object(answer), answer.headers.get("etag")
+
+    def post(self, path: str, body: object = None, *, idempotency_key: str, params: Parameters = ()) -> Json:
+        """Return the JSON of ``POST path``; it happens once, however often it is sent."""
+        headers = {"Idempotency-Key": idempotency_key}
+        return _object(self._request("POST", path, params=params, headers=headers, body=body))
+
+    @contextmanager
+    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Open ``GET path`` for reading its raw bytes, once, without retries: the caller knows what it already has.
+
+        Raises:
+            ApiError: the service answered with a problem.
+            ConnectionFailed: it did not answer, or the answer broke off.
+        """
+        with self._connection_errors(), self._http.stream("GET", path, headers=headers) as answer:
+            if answer.is_error:
+                answer.read()
+                raise from_answer(answer.status_code, _json(answer))
+            yield answer
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Parameters = (),
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> httpx.Response:
+        request = self._http.build_request(method, path, params=list(params) or None, headers=headers, json=body)
+        answer = self._send(request)
+        if answer.is_error:
+            raise from_answer(answer.status_code, _json(answer))
+        return answer
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        for attempt in range(self._retries.attempts - 1):
+            retry_after = None
+            with suppress(ConnectionFailed), self._connection_errors():
+                answer = self._http.send(request)
+                if not _worth_another_try(answer):
+                    return answer
+                retry_after = answer.headers.get("retry-after")
+            self._retries.pause(attempt, retry_after)
+        with self._connection_errors():
+            return self._http.send(request)
+
+    @contextmanager
+    def _connection_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.InvalidURL as error:
+            raise ConnectionFailed(f"{self._credentials.url} is not an address: {error}") from error
+        except httpx.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise ConnectionFailed(f"No answer from {self._credentials.url} ({reason}).") from error
+
+
+def _worth_another_try(answer: httpx.Response) -> bool:
+    if answer.status_code == httpx.codes.CONFLICT:
+        body = _json(answer)
+        return isinstance(body, dict) and body.get("code") == _IN_PROGRESS
+    return answer.status_code in RETRY_STATUSES
+
+
+def _object(answer: httpx.Response) -> Json:
+    body = _json(answer)
+    if isinstance(body, dict):
+        return body
+    detail = f"{answer.url} answered with something that is not JSON: is this a Modelwright service?"
+    raise ServiceError(answer.status_code, {"code": "not_json", "detail": detail})
+
+
+def _json(answer: httpx.Response) -> object:
+    with suppress(ValueError):
+        return answer.json()
+    return None
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
