@@ -1,0 +1,1 @@
+"""Runs jobs: the Celery doorbell, the supervisor of trainers, and the recovery."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.db.after_commit import run_after_commit
@@ -19,6 +20,11 @@ _CONNECT_ARGUMENTS = {
     "tcp_user_timeout": 15_000,
     "application_name": "modelwright",
 }
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Whether the server was away or refused to work, so that the same statement may succeed in a moment."""
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 class Database:

@@ -1,0 +1,124 @@
+"""Writes down what a trainer says: states, metrics, checkpoints, in short transactions fenced by the claim's epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.checkpoints.writer import Snapshot, store
+from services.db.engine import Database
+from services.db.models import Job
+from services.jobs import outcomes
+from services.jobs.claims import lock_claimed
+from services.jobs.states import add_event, touch
+from services.metrics import repository as metric_rows
+from services.metrics.service import write_points
+from worker.lease import Lease
+
+Event = dict[str, Any]
+_LAST = ("finished", "failed")
+
+
+class Journal:
+    """The record of one attempt; ``last`` is the trainer's last word once it was heard."""
+
+    def __init__(self, lease: Lease, database: Database) -> None:
+        self.last: Event = {}
+        self._lease = lease
+        self._claim = lease.claim
+        self._database = database
+        self._light: dict[str, Callable[[Session, Event], None]] = {
+            "started": self._started,
+            "phase": self._phase,
+            "metrics": self._metrics,
+        }
+
+    def record(self, events: list[Event]) -> bool:
+        """Write events down in order; True when the trainer has said its last word.
+
+        Neighbouring small events share a transaction. Each write is safe to repeat.
+
+        Raises:
+            Fenced: another worker owns the job.
+        """
+        small: list[Event] = []
+        for event in events:
+            if event["event"] in self._light:
+                small.append(event)
+                continue
+            self._write(small)
+            small = []
+            if event["event"] == "checkpoint":
+                self._checkpoint(event)
+            elif event["event"] in _LAST:
+                self.last = event
+                return True
+        self._write(small)
+        return False
+
+    def rewind(self, session: Session, *, step: int, corrupt: list[str]) -> None:
+        """Forget the metrics after ``step``, from which this attempt goes on."""
+        job = lock_claimed(session, self._claim)
+        metric_rows.delete_after(session, job_id=job.id, step=step)
+        for checkpoint_id in corrupt:
+            add_event(session, job, "job.checkpoint_corrupt", {"checkpoint_id": checkpoint_id})
+
+    def _write(self, events: list[Event]) -> None:
+        def action(session: Session) -> None:
+            for event in events:
+                self._light[event["event"]](session, event)
+
+        if events:
+            self._lease.write(action)
+
+    def _started(self, session: Session, event: Event) -> None:
+        resumed = event.get("resumed_from_step") is not None
+        resume = event.get("resume", "exact") if resumed else None
+        outcomes.mark_running(session, self._claim, environment=event["environment"], resume=resume)
+
+    def _phase(self, session: Session, event: Event) -> None:
+        job = lock_claimed(session, self._claim)
+        job.phase = event["phase"]
+        touch(job)
+
+    def _metrics(self, session: Session, event: Event) -> None:
+        job = lock_claimed(session, self._claim)
+        write_points(session, job_id=job.id, points=event["series"])
+        job.progress = _progress(job, event)
+        touch(job)
+
+    def _checkpoint(self, event: Event) -> None:
+        snapshot = Snapshot(
+            directory=Path(event["directory"]),
+            files=tuple(event["files"].values()),
+            step=event["step"],
+            epoch=event["epoch"],
+            final=event["final"],
+            metrics=_finite(event["metrics"]),
+        )
+        keep = self._claim.resolved["checkpoints"]["keep"]
+        self._lease.steadily(
+            lambda: store(self._database, self._claim, snapshot, keep=keep, pulse=self._lease.pulse)
+        )
+
+
+def _progress(job: Job, event: Event) -> dict[str, Any]:
+    total = event["total_steps"]
+    return {
+        "epoch": event["epoch"],
+        "total_epochs": event["total_epochs"],
+        "step": event["step"],
+        "total_steps": total,
+        "percent": round(100 * event["step"] / total, 2) if total else None,
+        "steps_per_second": event["steps_per_second"],
+        "latest": {**(job.progress or {}).get("latest", {}), **_finite(event["latest"])},
+    }
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with null for what JSON cannot say."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

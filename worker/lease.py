@@ -1,0 +1,121 @@
+"""Keeping a claim alive: renewals, the owner's instructions, and patience while PostgreSQL is away."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from services.config import Settings
+from services.db.engine import Database, is_outage
+from services.errors import Fenced
+from services.jobs.claims import Claim, read_control, renew
+
+GIVE_UP_SECONDS = 15 * 60.0
+"""A trainer whose lease could not be renewed for so long is killed."""
+_RETRY_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class Pausable(Protocol):
+    """What is stopped while nobody can say whether the claim still holds."""
+
+    def pause(self) -> None:
+        """Stop where it is."""
+
+    def resume(self) -> None:
+        """Go on."""
+
+
+class Lease:
+    """The claim on one job. Call ``pulse`` often; it talks to the database only when something is due."""
+
+    def __init__(self, database: Database, claim: Claim, settings: Settings) -> None:
+        self.claim = claim
+        self.cancel_requested = False
+        self._database = database
+        self._settings = settings
+        self._child: Pausable | None = None
+        self._paused = False
+        self._renewed = self._looked = time.monotonic()
+
+    def guard(self, child: Pausable) -> None:
+        """Pause ``child`` whenever the lease is in doubt."""
+        self._child = child
+
+    def pulse(self) -> None:
+        """Renew the lease and read the instructions, if due.
+
+        Raises:
+            Fenced: another worker owns the job, or PostgreSQL was away for too long.
+        """
+        now = time.monotonic()
+        if now - self._renewed >= self._settings.renew_seconds:
+            self.steadily(self._renew)
+        if now - self._looked >= self._settings.control_poll_seconds:
+            self.steadily(self._look)
+
+    def write(self, action: Callable[[Session], Result]) -> Result:
+        """Run ``action`` in a transaction; repeat it while PostgreSQL is away. It must be safe to repeat.
+
+        Raises:
+            Fenced: as `pulse`.
+        """
+
+        def once() -> Result:
+            with self._database.session() as session:
+                return action(session)
+
+        return self.steadily(once)
+
+    def steadily(self, action: Callable[[], Result]) -> Result:
+        """Run ``action``, which talks to the database, and repeat it while PostgreSQL is away.
+
+        Raises:
+            Fenced: as `pulse`.
+        """
+        while True:
+            try:
+                if self._paused:
+                    self._renew()
+                result = action()
+            except DBAPIError as error:
+                self._endure(error)
+            else:
+                self._unpause()
+                return result
+
+    def _renew(self) -> None:
+        started = time.monotonic()
+        with self._database.session() as session:
+            renew(session, self.claim, lease_seconds=self._settings.lease_seconds)
+        self._renewed = started
+
+    def _look(self) -> None:
+        with self._database.read_session() as session:
+            self.cancel_requested = read_control(session, self.claim).cancel_requested
+        self._looked = time.monotonic()
+
+    def _endure(self, error: DBAPIError) -> None:
+        """Wait a moment; stop the trainer while the lease is in doubt; give up in the end."""
+        if not is_outage(error):
+            raise error
+        silent = time.monotonic() - self._renewed
+        log.warning("database unavailable for %.0f s: %s", silent, error.orig, extra={"job_id": self.claim.job_id})
+        if silent > GIVE_UP_SECONDS:
+            raise Fenced("PostgreSQL was away for too long; the lease is lost.") from error
+        if silent > self._settings.lease_seconds * 0.75 and self._child is not None and not self._paused:
+            self._child.pause()
+            self._paused = True
+        time.sleep(_RETRY_SECONDS)
+
+    def _unpause(self) -> None:
+        if self._paused and self._child is not None:
+            self._child.resume()
+            self._paused = False

@@ -1,0 +1,47 @@
+"""The periodic call that makes lost messages and dead workers cost seconds instead of jobs."""
+
+from __future__ import annotations
+
+import logging
+
+from services.db.engine import Database
+from services.jobs import repository
+from services.jobs.outcomes import expire
+from services.queue import Doorbell
+from services.storage.chunks import collect_garbage
+
+UNANSWERED_SECONDS = 10.0
+_BATCH = 100
+
+log = logging.getLogger(__name__)
+
+
+def recover(database: Database, doorbell: Doorbell) -> None:
+    """Sweep expired leases, then ring again for jobs that nobody claimed for 10 s.
+
+    Any number of recoveries may run at once: each lease and each ring is taken by one of them.
+    """
+    sweep(database)
+    for job_id, device in _unanswered(database):
+        doorbell.ring(job_id, device)
+    _collect(database)
+
+
+def sweep(database: Database) -> int:
+    """Take every job whose owner stopped renewing, and return how many."""
+    with database.session() as session:
+        expired = repository.lock_expired(session, limit=_BATCH)
+        for job in expired:
+            log.warning("lease expired", extra={"job_id": job.id, "owner": job.owner, "attempt": job.attempt})
+            expire(session, job)
+    return len(expired)
+
+
+def _unanswered(database: Database) -> list[tuple[str, str]]:
+    with database.session() as session:
+        return repository.unanswered(session, seconds=UNANSWERED_SECONDS, limit=_BATCH)
+
+
+def _collect(database: Database) -> None:
+    with database.session() as session:
+        collect_garbage(session)

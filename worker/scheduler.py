@@ -1,0 +1,15 @@
+"""Start the scheduler: Celery beat and the small worker that does what it says (``python -m worker.scheduler``)."""
+
+from __future__ import annotations
+
+from worker.app import MAINTENANCE_QUEUE, app
+
+
+def main() -> None:
+    """Run beat together with a worker for the maintenance queue, so that no training job delays a recovery."""
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    app.worker_main(["worker", "--beat", "--pool=solo", "--concurrency=1", f"--queues={MAINTENANCE_QUEUE}", *quiet])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""A slot: room for one job at a time in one pool child, with its database pool and its fork server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+
+from sqlalchemy.exc import DBAPIError
+
+from services.config import Settings
+from services.db.engine import Database
+from services.forkserver.client import ForkServer
+from services.jobs.claims import Claim, claim_next
+from worker.recovery import sweep
+from worker.supervisor import Site, supervise
+
+TRAINER = "worker.trainer.main"
+
+log = logging.getLogger(__name__)
+
+
+class Slot:
+    """Claims jobs and supervises them one after the other, when the doorbell rings and every few seconds anyway."""
+
+    def __init__(self, settings: Settings, *, draining: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._draining = draining
+        self._busy = threading.Lock()
+        self._closed = threading.Event()
+        self._owner = f"{socket.gethostname()}/{os.getpid()}"
+        self._site = Site(
+            database=Database(settings.database_url, pool_size=2),
+            settings=settings,
+            fork_server=ForkServer(preload=[TRAINER]),
+            draining=draining,
+        )
+
+    def open(self) -> None:
+        """Start the fork server, so that torch is there before the first job, and the poll of the database."""
+        self._site.fork_server.start()
+        threading.Thread(target=self._poll, name="database-poll", daemon=True).start()
+
+    def work(self) -> None:
+        """Run queued jobs until there is none left that fits; waits while the slot is at work already."""
+        with self._busy:
+            while not self._draining() and not self._closed.is_set():
+                claim = self._claim()
+                if claim is None:
+                    return
+                supervise(self._site, claim)
+
+    def close(self) -> None:
+        """Stop polling, end the fork server and close the database connections."""
+        self._closed.set()
+        self._site.fork_server.close()
+        self._site.database.close()
+
+    def _claim(self) -> Claim | None:
+        with self._site.database.session() as session:
+            return claim_next(
+                session,
+                owner=self._owner,
+                devices=self._settings.devices,
+                lease_seconds=self._settings.lease_seconds,
+            )
+
+    def _poll(self) -> None:
+        """Look for work and for expired leases without being told: Redis may be away."""
+        while not self._closed.wait(self._settings.database_poll_seconds):
+            if self._busy.locked():
+                continue
+            try:
+                sweep(self._site.database)
+                self.work()
+            except DBAPIError as error:
+                log.warning("database poll failed: %s", error)

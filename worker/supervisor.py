@@ -1,0 +1,233 @@
+"""Drives one trainer through one attempt: starts it, writes down what it says, and settles how it ended.
+
+No torch here: what a model does to its process cannot reach this one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.checkpoints.service import restore
+from services.config import Settings
+from services.datasets.builtin import materialise
+from services.db.engine import Database
+from services.errors import Fenced, ModelwrightError, TrainingFailure
+from services.forkserver.child import Child
+from services.forkserver.client import ForkServer
+from services.forkserver.limits import Limits
+from services.jobs import outcomes
+from services.jobs.claims import Claim
+from worker.journal import Journal
+from worker.lease import Lease
+from worker.scratch import Scratch
+
+TARGET = "worker.trainer.main:run"
+CANCEL_GRACE_SECONDS = 10.0
+DRAIN_GRACE_SECONDS = 30.0
+STALL_SECONDS = 300.0
+RUNTIME_GRACE_SECONDS = 60.0
+_LISTEN_SECONDS = 0.25
+
+log = logging.getLogger(__name__)
+Settle = Callable[[Session], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a supervisor works with; one for each slot."""
+
+    database: Database
+    settings: Settings
+    fork_server: ForkServer
+    draining: Callable[[], bool]
+
+
+def supervise(site: Site, claim: Claim) -> None:
+    """Run one attempt at the claimed job to its end; whatever happens, the claim is settled, or was lost to another."""
+    ids = {"job_id": claim.job_id, "attempt": claim.attempt, "epoch": claim.epoch}
+    log.info("attempt begins", extra=ids)
+    lease = Lease(site.database, claim, site.settings)
+    try:
+        with Scratch(site.settings.scratch_dir, claim) as scratch:
+            settle = Supervisor(site, lease, scratch).run()
+        lease.write(settle)
+    except Fenced as fenced:
+        log.warning("attempt abandoned: %s", fenced, extra=ids)
+    else:
+        log.info("attempt settled", extra=ids)
+
+
+class Supervisor:
+    """One trainer, from its start to the settlement that its end calls for."""
+
+    def __init__(self, site: Site, lease: Lease, scratch: Scratch) -> None:
+        self._site = site
+        self._lease = lease
+        self._claim = lease.claim
+        self._scratch = scratch
+        self._journal = Journal(lease, site.database)
+        self._stop_sent_at: float | None = None
+        self._stop_why = ""
+
+    def run(self) -> Settle:
+        """Train, and return how to settle the claim.
+
+        Raises:
+            Fenced: another worker owns the job; the trainer is dead.
+        """
+        try:
+            with self._spawn() as child:
+                self._lease.guard(child)
+                return self._drive(child)
+        except TrainingFailure as failure:
+            return self._failed(failure)
+        except Fenced:
+            raise
+        except Exception as error:
+            log.exception("attempt broke", extra={"job_id": self._claim.job_id})
+            return self._failed(_broken(error))
+
+    def _spawn(self) -> Child:
+        job = self._prepare()
+        self._scratch.write_job(job)
+        return self._site.fork_server.spawn(
+            TARGET, job, limits=self._limits(), directory=self._scratch.directory, log=self._scratch.log
+        )
+
+    def _prepare(self) -> dict[str, Any]:
+        """Lay out the scratch folder and return the job file's content."""
+        resolved = self._claim.resolved
+        data = materialise(resolved["data"]["dataset"], self._site.settings.cache_dir)
+        resume = self._restore()
+        return {
+            "job_id": self._claim.job_id,
+            "attempt": self._claim.attempt,
+            **resolved,
+            "data": {**resolved["data"], "file": str(data.path), "sha256": data.sha256},
+            "device": resolved["resources"]["device"],
+            "threads": self._site.settings.trainer_threads,
+            "resume": resume,
+            "output": str(self._scratch.output),
+        }
+
+    def _restore(self) -> dict[str, Any] | None:
+        """Fetch the last sound checkpoint, and forget the metrics that lie after it."""
+        checkpoint, corrupt = self._lease.steadily(
+            lambda: restore(self._site.database, job_id=self._claim.job_id, directory=self._scratch.resume)
+        )
+        step = checkpoint["step"] if checkpoint else 0
+        self._lease.write(lambda session: self._journal.rewind(session, step=step, corrupt=corrupt))
+        return {"directory": str(self._scratch.resume), "step": step} if checkpoint else None
+
+    def _limits(self) -> Limits:
+        return Limits(memory_bytes=self._site.settings.trainer_memory_bytes, open_files=1024)
+
+    def _drive(self, child: Child) -> Settle:
+        """Listen, write down, renew, and pass on instructions until the trainer has ended."""
+        deadline = time.monotonic() + self._claim.resolved["max_runtime_seconds"] + RUNTIME_GRACE_SECONDS
+        heard = time.monotonic()
+        while True:
+            events = child.receive(_LISTEN_SECONDS)
+            heard = time.monotonic() if events else heard
+            if self._journal.record(events):
+                return self._ended(self._journal.last)
+            if child.ended:
+                return self._died(child)
+            self._lease.pulse()
+            self._instruct(child)
+            _check_alive(heard, deadline)
+
+    def _instruct(self, child: Child) -> None:
+        """Tell the trainer to stop where that was asked for; kill one that does not."""
+        if self._stop_sent_at is None:
+            if self._lease.cancel_requested:
+                self._send_stop(child, "cancel")
+            elif self._site.draining():
+                self._send_stop(child, "pause")
+            return
+        grace = CANCEL_GRACE_SECONDS if self._stop_why == "cancel" else DRAIN_GRACE_SECONDS
+        if time.monotonic() - self._stop_sent_at > grace:
+            child.kill()
+
+    def _send_stop(self, child: Child, command: str) -> None:
+        self._stop_sent_at, self._stop_why = time.monotonic(), command
+        child.send({"command": command})
+
+    def _ended(self, event: dict[str, Any]) -> Settle:
+        """Return the settlement for the trainer's own last word."""
+        claim, outcome = self._claim, event.get("outcome")
+        if event["event"] == "failed":
+            return self._failed(_reported(event["error"]))
+        if outcome == "succeeded":
+            return lambda session: outcomes.finish_succeeded(session, claim, reason=event.get("reason"))
+        if outcome == "cancelled":
+            return lambda session: outcomes.finish_cancelled(session, claim)
+        return lambda session: outcomes.give_back(session, claim, reason="worker_draining")
+
+    def _died(self, child: Child) -> Settle:
+        """Return the settlement for a trainer that ended without a last word."""
+        claim = self._claim
+        exit_ = child.wait(5.0)
+        number = exit_.signal if exit_ else None
+        if self._stop_why == "pause":
+            return lambda session: outcomes.give_back(session, claim, reason="worker_draining")
+        log.warning("trainer died", extra={"job_id": claim.job_id, "signal": number, "log": self._scratch.log_tail()})
+        how = f"was killed by signal {number}" if number else f"ended with code {exit_.code if exit_ else '?'}"
+        return self._failed(
+            TrainingFailure(
+                f"The trainer {how} before it had finished.",
+                code="trainer_died",
+                failure_class="infrastructure",
+                retryable=True,
+                hint="If this repeats, the machine may be short of memory: try a smaller batch or model.",
+            )
+        )
+
+    def _failed(self, failure: TrainingFailure) -> Settle:
+        return lambda session: outcomes.finish_failed(session, self._claim, failure)
+
+
+def _check_alive(heard: float, deadline: float) -> None:
+    """Raise the failure of a trainer that hangs or outstays its time."""
+    now = time.monotonic()
+    if now - heard > STALL_SECONDS:
+        raise TrainingFailure(
+            f"The trainer said nothing for {STALL_SECONDS:.0f} s.",
+            code="stalled",
+            failure_class="infrastructure",
+            retryable=True,
+            hint="Look for a loop in `forward` that may not end, or for a single step that takes minutes.",
+        )
+    if now > deadline:
+        raise TrainingFailure(
+            "The trainer did not stop at max_runtime_seconds.",
+            code="timeout",
+            failure_class="user",
+            retryable=False,
+            hint="Raise max_runtime_seconds, or train for fewer steps.",
+        )
+
+
+def _reported(error: dict[str, Any]) -> TrainingFailure:
+    return TrainingFailure(
+        error["message"],
+        code=error["code"],
+        failure_class=error["class"],
+        retryable=error["retryable"],
+        hint=error.get("hint"),
+        pointer=error.get("pointer"),
+    )
+
+
+def _broken(error: Exception) -> TrainingFailure:
+    """Return the failure of an attempt that broke in our own hands; its traceback is in the worker's log."""
+    detail = error.detail if isinstance(error, ModelwrightError) else "The worker could not run this attempt."
+    return TrainingFailure(
+        detail, code="worker_error", failure_class="infrastructure", retryable=True, hint="The job is tried again."
+    )

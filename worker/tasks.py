@@ -1,0 +1,67 @@
+"""The wiring between Celery and the slot of this pool child."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from functools import cache
+from typing import Any
+
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
+
+from services.db.engine import Database
+from services.logging import configure_logging
+from services.queue import RING, Doorbell
+from worker.app import RECOVER, app, settings
+from worker.recovery import recover
+from worker.slot import Slot
+
+_draining = mmap.mmap(-1, 1)
+"""One byte that Celery's main process shares with the pool children that it forks: 1 once it was told to stop."""
+_slots: dict[int, Slot] = {}
+
+
+@app.task(name=RING)  # type: ignore[untyped-decorator]  # celery ships no types
+def ring(job_id: str) -> None:
+    """Work until nothing is queued; ``job_id`` is a hint of what began it, not an order."""
+    _slot().work()
+
+
+@app.task(name=RECOVER)  # type: ignore[untyped-decorator]  # celery ships no types
+def run_recovery() -> None:
+    """Sweep expired leases and ring again for jobs that nobody claimed."""
+    recover(*_recovery_parts())
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _prepare(**_: Any) -> None:
+    configure_logging(settings.log_level)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _open_slot(**_: Any) -> None:
+    _slot().open()
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _close_slot(**_: Any) -> None:
+    _slot().close()
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _begin_drain(**_: Any) -> None:
+    _draining[0] = 1
+
+
+def _slot() -> Slot:
+    """Return this process's slot; a forked child never uses its parent's."""
+    pid = os.getpid()
+    if pid not in _slots:
+        _slots[pid] = Slot(settings, draining=lambda: _draining[0] == 1)
+    return _slots[pid]
+
+
+@cache
+def _recovery_parts() -> tuple[Database, Doorbell]:
+    return Database(settings.database_url, pool_size=1), Doorbell(settings.redis_url)
