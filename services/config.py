@@ -56,7 +56,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         redis_url=_required(source, "REDIS_URL"),
         data_dir=Path(source.get("MODELWRIGHT_DATA_DIR", ".modelwright")).expanduser().resolve(),
         slots=int(_number(source, "MODELWRIGHT_SLOTS", 2)),
-        devices=tuple(source.get("MODELWRIGHT_DEVICES", "") .split(",")) if source.get("MODELWRIGHT_DEVICES") else _devices(),
+        devices=tuple(source.get("MODELWRIGHT_DEVICES", "").split(","))
+        if source.get("MODELWRIGHT_DEVICES")
+        else _devices(),
         trainer_threads=int(_number(source, "MODELWRIGHT_TRAINER_THREADS", 1)),
         lease_seconds=_number(source, "MODELWRIGHT_LEASE_SECONDS", 20.0),
         renew_seconds=_number(source, "MODELWRIGHT_RENEW_SECONDS", 5.0),

@@ -78,7 +78,8 @@ class Journal:
     def _started(self, session: Session, event: Event) -> None:
         resumed = event.get("resumed_from_step") is not None
         resume = event.get("resume", "exact") if resumed else None
-        outcomes.mark_running(session, self._claim, environment=event["environment"], resume=resume)
+        environment = {**event["environment"], "pid": event["pid"], "isolation": event.get("isolation", [])}
+        outcomes.mark_running(session, self._claim, environment=environment, resume=resume)
 
     def _phase(self, session: Session, event: Event) -> None:
         job = lock_claimed(session, self._claim)

@@ -1,0 +1,91 @@
+"""The main job over real HTTP: definition in, trained weights out."""
+
+import hashlib
+from pathlib import Path
+
+import httpx
+import torch
+from safetensors.torch import load_file
+
+from tests.stack import Stack, digits_job
+
+
+def test_a_posted_model_is_trained_and_its_checkpoint_loads_in_plain_pytorch(service: Stack, tmp_path: Path) -> None:
+    answer = service.client.post("/v1/jobs", json=digits_job(20, name="first", labels={"course": "one"}))
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/v1/jobs/{answer.json()['id']}"
+    job = service.wait(answer.json()["id"])
+    assert job["state"] == "succeeded"
+    assert [entry["state"] for entry in job["transitions"]] == ["queued", "starting", "running", "succeeded"]
+    assert job["progress"]["percent"] == 100
+    assert job["progress"]["latest"]["test/accuracy"] > 0.9
+
+    series = service.client.get(f"/v1/jobs/{job['id']}/metrics").json()["series"]
+    assert series["train/loss"]["count"] == job["progress"]["total_steps"]
+    assert series["train/loss"]["values"][-1] < series["train/loss"]["values"][0]
+
+    checkpoint = service.client.get(f"/v1/jobs/{job['id']}/checkpoints").json()["data"][0]
+    content = service.client.get(checkpoint["links"]["content"])
+    assert hashlib.sha256(content.content).hexdigest() == checkpoint["sha256"]
+    (tmp_path / "weights.safetensors").write_bytes(content.content)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(32, 10)
+    )
+    net.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+
+
+def test_the_same_request_twice_gives_the_same_weights_to_the_bit(service: Stack) -> None:
+    first, second = (service.submit(digits_job(3)) for _ in range(2))
+    assert service.wait(first)["state"] == service.wait(second)["state"] == "succeeded"
+    assert service.final_sha256(first) == service.final_sha256(second)
+
+
+def test_a_size_mismatch_is_refused_with_the_layer_both_shapes_and_the_fix(service: Stack) -> None:
+    layers = [
+        {"type": "Linear", "in_features": 64, "out_features": 128},
+        {"type": "ReLU"},
+        {"type": "Linear", "in_features": 100, "out_features": 10},
+    ]
+    answer = service.client.post("/v1/jobs", json=digits_job(1, model={"type": "Sequential", "layers": layers}))
+    assert answer.status_code == 422
+    problem = answer.json()
+    assert problem["code"] == "shape_mismatch"
+    assert problem["errors"][0]["pointer"].startswith("/model")
+    text = str(problem["errors"])
+    assert "128" in text
+    assert "100" in text
+    assert "in_features=128" in text
+
+
+def test_fifty_jobs_at_once_all_finish_on_their_first_attempt(service: Stack) -> None:
+    jobs = [service.submit(digits_job(1)) for _ in range(50)]
+    finished = [service.wait(job_id) for job_id in jobs]
+    assert [job["state"] for job in finished] == ["succeeded"] * 50
+    assert {job["attempt"] for job in finished} == {1}
+    assert len({service.final_sha256(job_id) for job_id in jobs}) == 1
+
+
+def test_a_running_job_is_cancelled_and_keeps_its_checkpoints(service: Stack) -> None:
+    job_id = service.submit(digits_job(100_000))
+    service.wait(job_id, state="running")
+    assert service.client.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
+    job = service.wait(job_id, seconds=10)
+    assert (job["state"], job["reason"]) == ("cancelled", "cancel_requested")
+    again = service.client.post(f"/v1/jobs/{job_id}/cancel")
+    assert (again.status_code, again.json()["code"]) == (409, "already_terminal")
+
+
+def test_a_repeated_request_with_the_same_key_is_one_job(service: Stack) -> None:
+    headers = {"Idempotency-Key": "once-only"}
+    first = service.client.post("/v1/jobs", json=digits_job(1), headers=headers)
+    second = service.client.post("/v1/jobs", json=digits_job(1), headers=headers)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json()["id"] == second.json()["id"]
+    assert second.headers["Idempotent-Replayed"] == "true"
+    other = service.client.post("/v1/jobs", json=digits_job(2), headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+def test_nothing_answers_without_a_key(service: Stack) -> None:
+    answer = httpx.get(f"{service.client.base_url}/v1/jobs".replace("//v1", "/v1"))
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
