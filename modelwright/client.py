@@ -93,7 +93,7 @@ class Client:
         self, *, states: Sequence[str] = (), labels: Mapping[str, str] | None = None, limit: int | None = None
     ) -> Iterator[Json]:
         """Yield jobs, newest first, page by page as you take them; at most ``limit``."""
-        filters: list[tuple[str, str | int]] = [("state", state) for state in states]
+        filters: list[tuple[str, str | int]] = [("status", state) for state in states]
         filters += [(f"label.{name}", value) for name, value in (labels or {}).items()]
         return self._pages("/v1/jobs", filters, limit)
 

@@ -54,13 +54,18 @@ class WaitTimeout(ModelwrightError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a request: ``pointer`` is a JSON Pointer into it, ``column`` counts from 1."""
+    """One thing that is wrong with a request.
+
+    ``pointer`` is a JSON Pointer into its body, ``column`` counts from 1 inside the string there, ``parameter`` is the
+    name of a query parameter.
+    """
 
     code: str
     detail: str
     pointer: str = ""
     hint: str | None = None
     column: int | None = None
+    parameter: str = ""
 
 
 class ApiError(ModelwrightError):
@@ -136,4 +141,5 @@ def _problem(member: Mapping[str, Any]) -> Problem:
         pointer=str(member.get("pointer", "")),
         hint=member.get("hint"),
         column=member.get("column"),
+        parameter=str(member.get("parameter", "")),
     )

@@ -124,12 +124,17 @@ class Process:
 
     def log_tail(self) -> str:
         """Return the last lines of the log, for an error message."""
-        with suppress(OSError), self.command.log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            return "\n".join(log.read().decode(errors="replace").strip().splitlines()[-8:])
-        return ""
+        return log_tail(self.command.log)
 
     def _kill_group(self) -> None:
         if self._child is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, signal.SIGKILL)
+
+
+def log_tail(log: Path) -> str:
+    """Return the last lines of ``log``, for an error message."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        return "\n".join(file.read().decode(errors="replace").strip().splitlines()[-8:])
+    return ""

@@ -1,0 +1,182 @@
+"""The commands and their options; what they do is elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from modelwright.cli import exits, tables, watching
+from modelwright.cli.exits import Exit, UsageError
+from modelwright.cli.files import read_job
+from modelwright.client import Client
+from modelwright.credentials import DEFAULT_FOLDER
+from modelwright.errors import ModelwrightError
+
+app = typer.Typer(
+    name="modelwright",
+    help="POST a model, get it trained.",
+    epilog="The service and key come from MODELWRIGHT_URL and MODELWRIGHT_API_KEY, else from credentials.json in "
+    "MODELWRIGHT_DATA_DIR, ./.modelwright or ~/.modelwright, where `modelwright up` puts it. Exit codes: 0 done, "
+    "1 failed, 2 usage, 3 invalid job, 4 no access, 5 not found, 6 wrong state, 7 no connection, 8 the watched job "
+    "failed, 9 it was cancelled, 10 corrupt download, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id (job_…).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs; errors too, on standard error.")]
+
+
+@app.command()
+def submit(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A job as JSON; - reads standard input.")],
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay until the job has ended.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check the job: shapes, parameters, memory.")] = False,
+    key: Annotated[str | None, typer.Option("--idempotency-key", help="Submitting again with it is harmless.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job; prints its id."""
+    job = read_job(file)
+    with Client() as client:
+        if check:
+            _print_json(client.validate(job))
+            return
+        made = client.submit(job, idempotency_key=key)
+        if watch:
+            if not as_json:
+                _out().out(made["id"], highlight=False)
+            raise typer.Exit(_watch(client, made["id"], as_json=as_json))
+        _print_json(made) if as_json else _out().out(made["id"], highlight=False)
+
+
+@app.command()
+def watch(job_id: JobId, as_json: AsJson = False) -> None:
+    """Follow a job until it has ended; the exit code says how."""
+    with Client() as client:
+        raise typer.Exit(_watch(client, job_id, as_json=as_json))
+
+
+@app.command()
+def jobs(
+    state: Annotated[
+        list[str] | None, typer.Option("--state", "-s", help="Only jobs in this state; repeatable.")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", "-l", help="NAME=VALUE; repeatable.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with Client() as client:
+        found = list(client.list_jobs(states=state or (), labels=_labels(label or []), limit=limit))
+    _print_json(found) if as_json else tables.print_jobs(found, _out())
+
+
+@app.command()
+def show(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show a job, its newest numbers and checkpoints."""
+    with Client() as client:
+        job = client.get_job(job_id)
+        if as_json:
+            _print_json(job)
+        else:
+            tables.print_job(job, client.checkpoints(job_id, limit=5), _out())
+
+
+@app.command()
+def cancel(job_id: JobId, as_json: AsJson = False) -> None:
+    """Cancel a job; a running one writes a last checkpoint."""
+    with Client() as client:
+        job = client.cancel(job_id)
+    _print_json(job) if as_json else _out().out(f"{job['id']}  {job['state']}", highlight=False)
+
+
+@app.command()
+def download(
+    identifier: Annotated[str, typer.Argument(metavar="JOB|CHECKPOINT", help="A job means its newest checkpoint.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file or a folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download weights (safetensors), verified; prints where they are. A cut download is continued."""
+    with Client() as client:
+        checkpoint = client.find_checkpoint(identifier)
+        with watching.bytes_bar(_err(), checkpoint["id"]) as progress:
+            path = client.download(checkpoint["id"], output, progress=progress)
+    _print_json({**checkpoint, "path": str(path)}) if as_json else _out().out(str(path), highlight=False)
+
+
+@app.command()
+def up(
+    data: Annotated[
+        Path, typer.Option("--data", envvar="MODELWRIGHT_DATA_DIR", help="The folder for everything it keeps.")
+    ] = Path(DEFAULT_FOLDER),
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free port.")] = 8000,
+    slots: Annotated[int | None, typer.Option("--slots", min=1, max=256, help="Jobs at a time.")] = None,
+) -> None:
+    """Run the whole service on this machine, until Ctrl-C. DATABASE_URL and REDIS_URL replace the embedded servers."""
+    from modelwright.cli import up as command  # noqa: PLC0415 - the servers' code is for this command alone
+    from modelwright.server.process import ServerError  # noqa: PLC0415
+    from modelwright.server.stack import Options  # noqa: PLC0415
+
+    try:
+        command.run(Options(data.expanduser().absolute(), port, slots or _default_slots()), _err())
+    except ServerError as error:
+        exits.explain(error, _err(), as_json=False)
+        raise typer.Exit(Exit.FAILED) from None
+
+
+def main() -> None:
+    """Run the command line; errors become one message and an exit code, never a traceback."""
+    try:
+        app()
+    except (ModelwrightError, UsageError, OSError) as error:
+        exits.explain(error, _err(), as_json="--json" in sys.argv)
+        sys.exit(exits.code_of(error))
+
+
+def _watch(client: Client, job_id: str, *, as_json: bool) -> Exit:
+    console = _out() if as_json else _err()
+    try:
+        job = watching.follow(client.watch(job_id), console, as_json=as_json)
+    except KeyboardInterrupt:
+        _err().print(f"\nThe job goes on. modelwright watch {job_id}  ·  modelwright cancel {job_id}", highlight=False)
+        return Exit.INTERRUPTED
+    if not as_json:
+        console.print(watching.summary(job), soft_wrap=True)
+        if job.get("error"):
+            console.print(tables.failure_text(job["error"]))
+    return exits.OF_STATE.get(job["state"], Exit.FAILED)
+
+
+def _labels(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError(f"--label takes NAME=VALUE, not {pair!r}.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _default_slots() -> int:
+    """As many as half the processors, because a trainer and its supervisor share the machine with the servers."""
+    return max(1, min(4, (os.cpu_count() or 2) // 2))
+
+
+def _print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
+    console = _out()
+    if console.is_terminal:
+        console.print_json(json.dumps(value))
+    else:
+        console.out(json.dumps(value, indent=2), highlight=False)
+
+
+def _out() -> Console:
+    return Console(highlight=False)
+
+
+def _err() -> Console:
+    return Console(stderr=True, highlight=False)
