@@ -1,0 +1,1 @@
+"""HTTP alone: routes, errors, bodies, streams. What the product does is in ``services``."""

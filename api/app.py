@@ -1,0 +1,71 @@
+"""Puts the HTTP service together: parts, routes, errors, middleware."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, FastAPI
+from services.preflight import Preflight
+
+from api import checkpoints, errors, health, jobs, metrics, openapi
+from api.body import BodyLimits
+from api.dependencies import Parts, authenticated
+from api.middleware import RequestContext
+from services.config import Settings
+from services.db.engine import Database
+from services.health import redis_client
+from services.queue import Doorbell
+from services.tenants.cache import PrincipalCache
+
+THREADS = 16
+"""Endpoints that run at once. More would only queue for the interpreter's lock and for database connections."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; it opens connections and children when it is started, not before."""
+    app = FastAPI(
+        title="Modelwright",
+        lifespan=_lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.body_limits = BodyLimits(max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContext)
+    errors.install(app)
+    app.include_router(_private())
+    app.include_router(health.router)
+    openapi.install(app)
+    return app
+
+
+def _private() -> APIRouter:
+    """Return everything that needs a key: the one dependency here is what makes the default a refusal."""
+    root = APIRouter(prefix="/v1", dependencies=[Depends(authenticated)])
+    for resource in (jobs, metrics, checkpoints):
+        root.include_router(resource.router)
+    return root
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    with ExitStack() as stack:
+        app.state.parts = await anyio.to_thread.run_sync(_open_parts, app.state.settings, stack)
+        yield
+
+
+def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
+    database = Database(settings.database_url, pool_size=THREADS)
+    stack.callback(database.close)
+    doorbell = Doorbell(settings.redis_url)
+    stack.callback(doorbell.close)
+    redis = redis_client(settings.redis_url)
+    stack.callback(redis.close)
+    preflight = Preflight(settings)
+    stack.callback(preflight.close)
+    return Parts(settings, database, preflight, doorbell, redis, PrincipalCache())

@@ -1,0 +1,99 @@
+"""What endpoints ask for: who is calling, a session, the parts of the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import redis
+from fastapi import Depends, Request
+from services.preflight import Preflight
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from services.config import Settings
+from services.db.engine import Database
+from services.queue import Doorbell
+from services.tenants import service as tenants
+from services.tenants.cache import PrincipalCache
+from services.tenants.service import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the process opened when it started; closed when it ends."""
+
+    settings: Settings
+    database: Database
+    preflight: Preflight
+    doorbell: Doorbell
+    redis: redis.Redis
+    principals: PrincipalCache
+
+
+async def parts(request: Request) -> Parts:
+    """Return the opened parts."""
+    opened: Parts = request.app.state.parts
+    return opened
+
+
+ServiceParts = Annotated[Parts, Depends(parts)]
+
+
+async def authenticated(request: Request, parts: ServiceParts) -> Principal:
+    """Return who is calling; the root router asks, so no route can forget to.
+
+    Raises:
+        Unauthenticated: with no key, or one that is not good.
+    """
+    key_text = _bearer(request.headers.get("authorization", ""))
+    principal = parts.principals.find(key_text)
+    if principal is None:
+        principal = await run_in_threadpool(_look_up, parts, key_text)
+    request.state.tenant_id = principal.tenant_id  # for the access line
+    return principal
+
+
+def may(scope: str) -> Callable[[Principal], Awaitable[Principal]]:
+    """Return a dependency that gives the caller, who must have ``scope``."""
+
+    async def allowed(principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
+        principal.require(scope)
+        return principal
+
+    return allowed
+
+
+Reader = Annotated[Principal, Depends(may("jobs:read"))]
+Writer = Annotated[Principal, Depends(may("jobs:write"))]
+
+
+async def read_session(parts: ServiceParts) -> AsyncIterator[Session]:
+    """Yield an autocommit session; it touches the network only in the endpoint's own thread."""
+    with parts.database.read_session() as session:
+        yield session
+
+
+def write_session(parts: ServiceParts) -> Iterator[Session]:
+    """Yield a transaction that has committed, or failed, before the answer is sent."""
+    with parts.database.session() as session:
+        yield session
+
+
+# Scope "function": the default would commit after the client has its 201.
+ReadSession = Annotated[Session, Depends(read_session, scope="function")]
+WriteSession = Annotated[Session, Depends(write_session, scope="function")]
+
+
+def _look_up(parts: Parts, key_text: str) -> Principal:
+    asked_at = parts.principals.now()
+    with parts.database.read_session() as session:
+        principal = tenants.authenticate(session, key_text)
+    parts.principals.remember(key_text, principal, asked_at=asked_at)
+    return principal
+
+
+def _bearer(header: str) -> str:
+    scheme, _, credentials = header.partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""

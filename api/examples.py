@@ -1,0 +1,102 @@
+"""Examples in the OpenAPI document; a test submits every request here, so they stay true."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+_DIGITS = {"dataset": "digits", "batch_size": 64}
+_PLAN = {
+    "epochs": 5,
+    "optimizer": {"type": "Adam", "lr": 0.001},
+    "loss": {"type": "CrossEntropyLoss"},
+    "metrics": ["accuracy"],
+    "seed": 0,
+}
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "short": {
+        "summary": "A constructor expression",
+        "value": {
+            "name": "digits",
+            "model": "Sequential(Linear(64, 128), ReLU(), Linear(128, 10))",
+            "data": _DIGITS,
+            "training": _PLAN,
+        },
+    },
+    "layers": {
+        "summary": "Layers as objects, with labels and a checkpoint policy",
+        "value": {
+            "model": {
+                "type": "Sequential",
+                "layers": [
+                    {"type": "Linear", "in_features": 64, "out_features": 128},
+                    {"type": "ReLU"},
+                    {"type": "Linear", "in_features": 128, "out_features": 10},
+                ],
+            },
+            "data": {**_DIGITS, "split": {"train": 0.8, "validation": 0.1, "test": 0.1, "seed": 0}},
+            "training": {**_PLAN, "optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9}},
+            "checkpoints": {"every": {"epochs": 1}, "keep": 3},
+            "labels": {"course": "ml-101"},
+        },
+    },
+    "subclass": {
+        "summary": "A module of your own: one layer used twice, and a loop that depends on the data",
+        "value": {
+            "model": {
+                "format": "model/1",
+                "modules": {
+                    "Twice": {
+                        "init": [{"first": "Linear(64, 32)"}, {"shared": "Linear(32, 32)"}, {"head": "Linear(32, 10)"}],
+                        "forward": [
+                            "x = F.relu(self.first(x))",
+                            "x = F.relu(self.shared(x))",
+                            "x = F.relu(self.shared(x))",
+                            {"while": "x.norm() > 1000", "at_most": 10, "do": ["x = x / 2"]},
+                            "return self.head(x)",
+                        ],
+                    }
+                },
+                "model": "Twice()",
+                "inputs": [{"name": "pixels", "dtype": "float32", "shape": ["B", 64]}],
+            },
+            "data": _DIGITS,
+            "training": {**_PLAN, "epochs": 1},
+        },
+    },
+}
+
+_CODES = {
+    400: ("invalid_json", "The body is not valid JSON: Expecting value at line 1 column 7 (byte 6)."),
+    401: ("unauthenticated", "A valid API key is required: send it as ``Authorization: Bearer mw_…``."),
+    403: ("insufficient_scope", "This call needs a key with the scope jobs:write."),
+    404: ("not_found", "No such object."),
+    408: ("body_timeout", "The body did not arrive within 15 s."),
+    409: ("already_terminal", "The job has already ended: it is succeeded."),
+    413: ("body_too_large", "The body may have at most 1048576 bytes."),
+    415: ("unsupported_media_type", "The request body must be JSON: send ``Content-Type: application/json``."),
+    416: ("range_not_satisfiable", "The content has 40960 bytes."),
+    422: ("out_of_range", "Input should be greater than or equal to 1."),
+    429: ("quota_exceeded", "10000 jobs of this tenant have not ended; that is the limit."),
+    503: ("unavailable", "The service cannot answer right now; try again in a moment."),
+}
+
+
+def problem(status: int) -> dict[str, Any]:
+    """Return an example of the error that has this status."""
+    code, detail = _CODES[status]
+    errors = (
+        [{"pointer": "/training/epochs", "code": code, "detail": detail}]
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY
+        else []
+    )
+    return {
+        "type": f"urn:modelwright:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": "req_01kaq9y3t6f8m2r4v7x0z5b1cd",
+        "errors": errors,
+    }

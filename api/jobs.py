@@ -1,0 +1,121 @@
+"""``/v1/jobs``: submit, look, list, cancel."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+
+from api.body import JsonBody
+from api.dependencies import Reader, ReadSession, ServiceParts, Writer, WriteSession
+from api.openapi import answer, json_request, problems
+from api.query import CreateJobQuery, JobsQuery, no_query
+from api.responses import json_answer, list_answer, tagged_json
+from api.views import JobList, JobView, ValidationView
+from services.jobs import service
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(description="Any text of yours, up to 255 characters: repeating a request with it makes one job, not two."),
+]
+
+
+@router.post(
+    "",
+    summary="Train a model",
+    status_code=HTTPStatus.CREATED,
+    responses={
+        **answer(201, JobView, "The job is queued; `Location` is its address."),
+        **answer(200, ValidationView, "With `validate_only=true`: what would run. Nothing was stored."),
+        **problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
+    },
+    openapi_extra=json_request("JobRequest"),
+)
+def create_job(
+    *,
+    body: JsonBody,
+    query: Annotated[CreateJobQuery, Query()],
+    session: WriteSession,
+    caller: Writer,
+    parts: ServiceParts,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Check a model, its data and its plan, and queue the job.
+
+    Every shape in the model is checked before anything runs; all problems are reported at once, each with a pointer
+    into the request. A request repeated with the same `Idempotency-Key` gets the first one's job, marked
+    `Idempotent-Replayed: true`.
+    """
+    if query.validate_only:
+        return json_answer(service.validate(body=body, preflight=parts.preflight, settings=parts.settings))
+    made = service.submit(
+        session,
+        tenant_id=caller.tenant_id,
+        body=body,
+        preflight=parts.preflight,
+        settings=parts.settings,
+        doorbell=parts.doorbell,
+        idempotency_key=idempotency_key,
+    )
+    headers = {"Location": f"/v1/jobs/{made.job['id']}"}
+    if made.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return json_answer(made.job, status=HTTPStatus.CREATED, headers=headers)
+
+
+@router.get(
+    "",
+    summary="List jobs",
+    responses={**answer(200, JobList, "A page of your jobs, newest first."), **problems(401, 403, 422, 503)},
+)
+def list_jobs(query: Annotated[JobsQuery, Query()], session: ReadSession, caller: Reader) -> Response:
+    """Return a page of your jobs, newest first.
+
+    `label.<name>=<value>` keeps those with that label, and may be given for several names. Pass `last_id` as `after`
+    for the next page while `has_more` is true.
+    """
+    page = service.list_jobs(
+        session,
+        tenant_id=caller.tenant_id,
+        limit=query.limit,
+        after=query.after,
+        states=query.status,
+        labels=query.labels(),
+    )
+    return list_answer(page)
+
+
+@router.get(
+    "/{job_id}",
+    summary="Look at a job",
+    dependencies=[Depends(no_query)],
+    responses={
+        **answer(200, JobView, "The job as it is now."),
+        304: {"description": "It is as you know it (`If-None-Match`)."},
+        **problems(401, 403, 404, 422, 503),
+    },
+)
+def get_job(job_id: str, request: Request, session: ReadSession, caller: Reader) -> Response:
+    """Return a job: its state, progress, resolved plan, and error if it failed.
+
+    To poll cheaply send the last `ETag` as `If-None-Match`: an unchanged job is answered 304 without a body.
+    """
+    return tagged_json(request, service.get_job(session, tenant_id=caller.tenant_id, job_id=job_id))
+
+
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a job",
+    dependencies=[Depends(no_query)],
+    responses={**answer(200, JobView, "The job, cancelled or about to be."), **problems(401, 403, 404, 409, 422, 503)},
+)
+def cancel_job(job_id: str, session: WriteSession, caller: Writer) -> Response:
+    """Cancel a job that waits, or stop one that runs; asking twice is asking once.
+
+    A running job writes a last checkpoint and ends within seconds. One that has already ended answers 409
+    `already_terminal` with its `state`.
+    """
+    return json_answer(service.request_cancel(session, tenant_id=caller.tenant_id, job_id=job_id))

@@ -1,0 +1,11 @@
+"""The application that ``python -m uvicorn api.main:app`` serves."""
+
+from __future__ import annotations
+
+from api import logs
+from api.app import create_app
+from services.config import load_settings
+
+_settings = load_settings()
+logs.configure(_settings.log_level)
+app = create_app(_settings)

@@ -1,0 +1,92 @@
+"""Around every request: its id, its line in the log, and an answer even when everything below failed."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import logs
+from api.errors import internal_error
+from services.identifiers import new_id
+
+access = logging.getLogger("api.access")
+log = logging.getLogger(__name__)
+
+_ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}\Z")
+
+
+class RequestContext:
+    """Gives each request an id (the client's own, if it sent a sane ``X-Request-Id``) and writes its access line."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(_request_id(scope), send)
+        token = logs.request_id.set(exchange.request_id)
+        try:
+            await self._app(_head_as_get(scope), receive, exchange.send)
+        except Exception:
+            log.exception("unhandled error")
+            if exchange.status is None:
+                await internal_error()(scope, receive, exchange.send)
+        finally:
+            exchange.write_line(scope)
+            logs.request_id.reset(token)
+
+
+class _Exchange:
+    """One request on its way: adds the headers that every answer has, and remembers what the log will say."""
+
+    def __init__(self, request_id: str, send: Send) -> None:
+        self.request_id = request_id
+        self.status: int | None = None
+        self._send = send
+        self._size_bytes = 0
+        self._complete = False
+        self._started_at = time.perf_counter()
+
+    async def send(self, message: Message) -> None:
+        """Pass one message of the answer on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            own = [(b"x-request-id", self.request_id.encode("ascii")), (b"x-content-type-options", b"nosniff")]
+            message = {**message, "headers": [*message.get("headers", ()), *own]}
+        else:
+            self._size_bytes += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+        await self._send(message)
+
+    def write_line(self, scope: Scope) -> None:
+        """Write the access line; the query string and the headers, which may hold secrets, stay out of it."""
+        line: dict[str, Any] = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": self.status,
+            "size_bytes": self._size_bytes,
+            "duration_ms": round((time.perf_counter() - self._started_at) * 1e3, 2),
+            "tenant_id": scope.get("state", {}).get("tenant_id"),
+        }
+        access.info("request" if self._complete else "request aborted", extra=line)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _ACCEPTABLE_ID.match(value):
+            return str(value.decode("ascii"))
+    return new_id("req")
+
+
+def _head_as_get(scope: Scope) -> Scope:
+    """HEAD is GET without content (RFC 9110 §9.3.2): routes see GET, the server drops the body, streams look here."""
+    if scope["method"] != "HEAD":
+        return scope
+    return {**scope, "method": "GET", "extensions": {**scope.get("extensions", {}), "modelwright.head": {}}}

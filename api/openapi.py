@@ -1,0 +1,104 @@
+"""The OpenAPI document: FastAPI lists routes and parameters, this adds bodies, answers, errors and the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api import examples, views
+from services.jobs.schema import JobRequest
+
+Responses = dict[int | str, dict[str, Any]]
+
+_REF = "#/components/schemas/{model}"
+_PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
+_DESCRIPTION = """POST a model, get it trained.
+
+Send a model as JSON (it becomes a `torch.nn.Module`), name its data and a plan; follow the job; download the weights as
+safetensors. Authenticate with `Authorization: Bearer mw_…`. Errors are `application/problem+json` with a stable `code`.
+"""
+_MEANINGS = {
+    400: "Not JSON, or JSON beyond the limits (`invalid_json`, `json_too_deep`, `json_duplicate_key`, …).",
+    401: "No key, or one that is not good (`unauthenticated`, `key_expired`, `key_revoked`).",
+    403: "The key lacks the scope (`insufficient_scope`).",
+    404: "There is no such object of yours (`not_found`).",
+    408: "The body did not arrive in time (`body_timeout`).",
+    409: "The state does not allow it (`already_terminal`, `idempotency_in_progress`).",
+    413: "The body is larger than 1 MiB (`body_too_large`).",
+    415: "The body is not declared as JSON (`unsupported_media_type`).",
+    416: "The range lies outside the content (`range_not_satisfiable`).",
+    422: "Understood, and wrong: every problem is in `errors`, with a pointer.",
+    429: "A quota is used up (`quota_exceeded`).",
+    503: "PostgreSQL is away; try again after `Retry-After` seconds (`unavailable`).",
+}
+_HEADERS = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`."}},
+    416: {"Content-Range": {"schema": {"type": "string"}, "description": "`bytes */<size>`."}},
+    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
+}
+
+
+def answer(
+    status: int, model: type[BaseModel], description: str, *, beside: Mapping[str, Any] | None = None
+) -> Responses:
+    """Declare a JSON answer, and other media types ``beside`` it."""
+    schema = {"$ref": _REF.format(model=model.__name__)}
+    return {status: {"description": description, "content": {"application/json": {"schema": schema}, **(beside or {})}}}
+
+
+def content(description: str) -> dict[str, Any]:
+    """Declare an answer of bytes."""
+    return {"description": description, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}
+
+
+def problems(*statuses: int) -> Responses:
+    """Declare the errors that a route may answer."""
+    schema = {"$ref": _REF.format(model=views.ProblemView.__name__)}
+    return {
+        status: {
+            "description": _MEANINGS[status],
+            "content": {"application/problem+json": {"schema": schema, "example": examples.problem(status)}},
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
+        }
+        for status in statuses
+    }
+
+
+def json_request(model: str) -> dict[str, Any]:
+    """Declare a JSON body, which the routes read by themselves (`api.body`)."""
+    media = {"schema": {"$ref": _REF.format(model=model)}, "examples": examples.REQUESTS}
+    return {"requestBody": {"required": True, "content": {"application/json": media}}}
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app.openapi()`` return the whole document; it is made once."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
+    components = document.setdefault("components", {})
+    components["schemas"] = {**components.get("schemas", {}), **_schemas()}
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "mw_…"}}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["security"] = [] if path in _PUBLIC else [{"key": []}]
+    return document
+
+
+def _schemas() -> dict[str, Any]:
+    shown = [view for view in vars(views).values() if isinstance(view, type) and issubclass(view, views.View)]
+    pairs = [(model, "serialization") for model in shown] + [(JobRequest, "validation")]
+    _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]
+    return dict(definitions["$defs"])

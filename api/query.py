@@ -1,0 +1,134 @@
+"""What may stand after the ``?``: one model for each route, and no other names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from services.errors import InvalidRequest, Problem
+from services.jobs.states import STATES
+from services.metrics.service import MAX_POINTS
+
+MAX_LIMIT = 100
+_MAX_STEP = 2**63 - 1
+_LABEL = "label."
+_RANGE_ERRORS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "int_parsing_size"}
+_RANGE_ERRORS |= {"string_too_long", "too_long", "string_too_short", "too_short"}
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterProblem(Problem):
+    """A problem of a query parameter, which no pointer into the body can name."""
+
+    parameter: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the members that are ``None``."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def _split(values: object) -> object:
+    """``a,b`` and a repeated parameter mean the same."""
+    if not isinstance(values, list):
+        return values
+    return [part for value in values for part in str(value).split(",") if part]
+
+
+CommaSeparated = Annotated[list[Annotated[str, Field(max_length=200)]], BeforeValidator(_split), Field(max_length=200)]
+Cursor = Annotated[str | None, Field(description="The `last_id` of the page before.", max_length=200)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many to return at most.")]
+
+
+class NoQuery(BaseModel):
+    """A route without query parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CreateJobQuery(NoQuery):
+    """``POST /v1/jobs``."""
+
+    validate_only: bool = Field(False, description="Check the request and report, but store and run nothing.")
+
+
+class PageQuery(NoQuery):
+    """Every list."""
+
+    limit: Limit = 20
+    after: Cursor = None
+
+
+class JobsQuery(PageQuery):
+    """``GET /v1/jobs``; beside these any ``label.<name>=<value>``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: CommaSeparated = Field([], description=f"Only jobs in these states: {', '.join(STATES)}.")
+
+    def labels(self) -> dict[str, str]:
+        """Return the labels asked for.
+
+        Raises:
+            InvalidRequest: ``extra_forbidden`` for a name that is no ``label.…``, ``unknown_state`` for a state.
+        """
+        extra: Mapping[str, Any] = self.model_extra or {}
+        problems = [_unknown(name) for name in extra if not name.startswith(_LABEL) or name == _LABEL]
+        problems += [_repeated(name) for name, value in extra.items() if not isinstance(value, str)]
+        problems += [_no_state(state) for state in self.status if state not in STATES]
+        if problems:
+            raise InvalidRequest(problems)
+        return {name.removeprefix(_LABEL): value for name, value in extra.items()}
+
+
+class MetricsQuery(NoQuery):
+    """``GET /v1/jobs/{id}/metrics``."""
+
+    names: CommaSeparated = Field([], description="Only these series, comma-separated; all without it.")
+    after_step: int | None = Field(None, ge=-1, le=_MAX_STEP, description="Only points of later steps.")
+    max_points: int = Field(
+        MAX_POINTS, ge=1, le=MAX_POINTS, description="At most so many points a series; min/max buckets beyond."
+    )
+    latest: bool = Field(False, description="Only the newest point of each series.")
+
+
+class ContentQuery(NoQuery):
+    """``GET /v1/checkpoints/{id}/content``."""
+
+    format: str = Field("safetensors", pattern="^safetensors$", description="The file format.")
+
+
+async def no_query(_: Annotated[NoQuery, Query()]) -> None:
+    """Refuse every query parameter."""
+
+
+def query_problems(pydantic_errors: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    """Translate what pydantic found in path, query and header parameters into our codes."""
+    return [_problem(error) for error in pydantic_errors]
+
+
+def _problem(error: Mapping[str, Any]) -> Problem:
+    kind, name = error["type"], str(error["loc"][1]) if len(error["loc"]) > 1 else ""
+    if kind == "extra_forbidden":
+        return _unknown(name)
+    if kind in _RANGE_ERRORS:
+        return ParameterProblem("out_of_range", f"`{name}`: {error['msg']}.", parameter=name)
+    # Query strings hold text only: what does not parse as a number is no number.
+    code = kind.removesuffix("_parsing") + "_type" if kind.endswith("_parsing") else kind
+    return ParameterProblem(code, f"`{name}`: {error['msg']}.", parameter=name)
+
+
+def _unknown(name: str) -> Problem:
+    return ParameterProblem("extra_forbidden", f"There is no query parameter `{name[:80]}` here.", parameter=name[:80])
+
+
+def _repeated(name: str) -> Problem:
+    return ParameterProblem("duplicate_name", f"`{name[:80]}` is given twice.", parameter=name[:80])
+
+
+def _no_state(state: str) -> Problem:
+    hint = f"One of {', '.join(STATES)}."
+    return ParameterProblem("unknown_state", f"There is no state `{state[:80]}`.", hint=hint, parameter="status")

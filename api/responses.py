@@ -1,0 +1,77 @@
+"""How answers are written: JSON with an entity tag, lists, CSV."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+
+from api.ranges import is_unchanged
+from services.pages import Page
+
+_PRIVATE = "private, no-cache"  # may be kept by the client, asked about each time
+
+
+def json_answer(content: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return ``content`` as JSON."""
+    return Response(_encode(content), status_code=status, media_type="application/json", headers=dict(headers or {}))
+
+
+def tagged_json(request: Request, content: Mapping[str, Any]) -> Response:
+    """Return ``content`` with a strong entity tag of its bytes, or 304 when the client has them."""
+    body = _encode(content)
+    headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', "Cache-Control": _PRIVATE, "Vary": "Authorization"}
+    if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def list_answer(page: Page) -> Response:
+    """Return one page of a list."""
+    return json_answer({"object": "list", "data": page.data, "has_more": page.has_more, "last_id": page.last_id})
+
+
+def csv_answer(metrics: Mapping[str, Any]) -> Response:
+    """Return metrics as rows of series, step and value; what JSON cannot say is spelt out (``nan``, ``-infinity``)."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["series", "step", "value"])
+    for name, series in metrics["series"].items():
+        spelled = {one["step"]: one["value"] for one in series["non_finite"]}
+        for step, value in zip(series["steps"], series["values"], strict=True):
+            writer.writerow([name, step, spelled.get(step, "nan") if value is None else repr(value)])
+    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers={"Vary": "Accept"})
+
+
+def prefers_csv(accept: str) -> bool:
+    """Whether an ``Accept`` header puts ``text/csv`` before JSON; with equal weights the more exact name wins."""
+    weights = dict(_weights(accept))
+    wanted = weights.get("text/csv", weights.get("text/*", 0.0))
+    named = "application/json" in weights
+    other = weights.get("application/json", weights.get("application/*", weights.get("*/*", 0.0)))
+    return wanted > 0 and (wanted > other if named else wanted >= other)
+
+
+def _weights(accept: str) -> list[tuple[str, float]]:
+    return [_weight(part) for part in accept[:1000].split(",") if part.strip()]
+
+
+def _weight(part: str) -> tuple[str, float]:
+    media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return media_type, float(parameter[2:])
+            except ValueError:
+                return media_type, 0.0
+    return media_type, 1.0
+
+
+def _encode(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")

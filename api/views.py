@@ -1,0 +1,180 @@
+"""The shapes of answers, for the OpenAPI document alone: what services return is not copied through these."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+State = Literal["queued", "starting", "running", "pausing", "paused", "cancelling", "succeeded", "failed", "cancelled"]
+Time = Field(description="RFC 3339, UTC.", examples=["2026-11-23T04:30:00.000000Z"])
+
+
+class View(BaseModel):
+    """An answer; later versions may add members."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ProblemItem(View):
+    """One thing that is wrong with a request."""
+
+    pointer: str = Field(description="JSON Pointer (RFC 6901) into the request body.", examples=["/training/epochs"])
+    code: str = Field(examples=["out_of_range"])
+    detail: str
+    hint: str | None = Field(None, description="How to mend it.")
+    column: int | None = Field(None, description="Character, from 1, inside the string at `pointer`.")
+    parameter: str | None = Field(None, description="The query parameter, if it is one that is wrong.")
+
+
+class ProblemView(View):
+    """An error (RFC 9457). `code` is stable; `detail` is for people."""
+
+    type: str = Field(examples=["urn:modelwright:problem:out_of_range"])
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str = Field(description="Also in `X-Request-Id`; quote it when you ask us.")
+    errors: list[ProblemItem]
+
+
+class Transition(View):
+    """When a job entered a state."""
+
+    state: State
+    at: str = Time
+    reason: str | None = None
+
+
+class Progress(View):
+    """How far training is; empty before the first step."""
+
+    epoch: int | None = None
+    total_epochs: int | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    percent: float | None = None
+    steps_per_second: float | None = None
+    latest: dict[str, float | None] | None = Field(None, description="The newest value of each series.")
+
+
+class FailureView(View):
+    """Why a job failed."""
+
+    code: str = Field(examples=["non_finite_loss"])
+    message: str
+    pointer: str | None = None
+    class_: str = Field(alias="class", description="`user`, `resource` or `infrastructure`.")
+    retryable: bool
+    hint: str | None = None
+
+
+class JobView(View):
+    """A job: a model, its data and its plan, and what became of it."""
+
+    id: str = Field(examples=["job_01kaq9y3t6f8m2r4v7x0z5b1cd"])
+    object: Literal["job"]
+    name: str | None
+    state: State
+    terminal: bool = Field(description="Whether `state` is final.")
+    phase: str | None
+    reason: str | None
+    attempt: int = Field(description="Grows each time the job is taken up by a worker.")
+    priority: int
+    labels: dict[str, str]
+    progress: Progress
+    transitions: list[Transition]
+    error: FailureView | None
+    resume: str | None
+    created_at: str = Time
+    started_at: str | None = Time
+    finished_at: str | None = Time
+    updated_at: str | None = Time
+    model: dict[str, Any] = Field(description="sha256 of the canonical definition, and parameter counts.")
+    preflight: dict[str, Any] = Field(description="Shapes at each layer, parameters, memory, operations.")
+    request: dict[str, Any] = Field(description="What you sent.")
+    resolved: dict[str, Any] = Field(description="The same with every default filled in and the seed chosen.")
+    links: dict[str, str]
+
+
+class CheckpointView(View):
+    """What training had learnt at one step."""
+
+    id: str = Field(examples=["ckpt_01kaq9y3t6f8m2r4v7x0z5b1cd"])
+    object: Literal["checkpoint"]
+    job_id: str
+    step: int
+    epoch: int
+    final: bool = Field(description="Whether this is how the job ended.")
+    metrics: dict[str, Any]
+    sha256: str
+    size_bytes: int
+    created_at: str = Time
+
+
+class Series(View):
+    """One series: equally long arrays of steps and values."""
+
+    steps: list[int]
+    values: list[float | None]
+    non_finite: list[dict[str, Any]] = Field(description="Where a value is `null`, what it was.")
+    count: int = Field(description="How many points there are, before thinning.")
+    downsampled: bool
+
+
+class MetricsView(View):
+    """The series of a job."""
+
+    object: Literal["metrics"]
+    job_id: str
+    series: dict[str, Series]
+
+
+class ValidationView(View):
+    """What a request would do."""
+
+    object: Literal["validation"]
+    valid: Literal[True]
+    resolved: dict[str, Any]
+    preflight: dict[str, Any]
+
+
+class ListView(View):
+    """One page of a list."""
+
+    object: Literal["list"]
+    has_more: bool
+    last_id: str | None = Field(description="Pass it as `after` for the next page.")
+
+
+class JobList(ListView):
+    """A page of jobs."""
+
+    data: list[JobView]
+
+
+class CheckpointList(ListView):
+    """A page of checkpoints."""
+
+    data: list[CheckpointView]
+
+
+class HealthView(View):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
+class ComponentView(View):
+    """How one component is."""
+
+    status: Literal["ok", "degraded", "down"]
+    detail: str
+
+
+class ReadyView(View):
+    """How the service is."""
+
+    status: Literal["ok", "degraded", "down"]
+    components: dict[Literal["database", "redis", "workers"], ComponentView]

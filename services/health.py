@@ -1,0 +1,68 @@
+"""Whether what the service stands on works right now: PostgreSQL, Redis, workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import redis
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.db.engine import Database
+
+Word = Literal["ok", "degraded", "down"]
+
+UNCLAIMED_SECONDS = 30
+"""A free worker takes a job within 15 s whatever fails; one that waits twice as long while nobody trains has none."""
+_REDIS_SECONDS = 1.0
+
+_WORKERS = text(
+    """
+    SELECT EXISTS (SELECT FROM job WHERE lease_expires_at > now()),
+           EXISTS (SELECT FROM job WHERE state = 'queued' AND created_at < now() - make_interval(secs => :seconds))
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One thing that the service needs, and a word and a sentence on how it is."""
+
+    status: Word
+    detail: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the JSON form."""
+        return {"status": self.status, "detail": self.detail}
+
+
+def check_database(database: Database) -> tuple[Component, Component]:
+    """Return how PostgreSQL is, and what its job table says about the workers."""
+    try:
+        with database.read_session() as session:
+            leased, waiting = session.execute(_WORKERS, {"seconds": UNCLAIMED_SECONDS}).one()
+    except SQLAlchemyError:
+        unknown = Component("degraded", "Not known while PostgreSQL cannot be asked.")
+        return Component("down", "PostgreSQL does not answer: requests get 503 until it does."), unknown
+    return Component("ok", "PostgreSQL answers."), _workers(leased=leased, waiting=waiting)
+
+
+def check_redis(client: redis.Redis) -> Component:
+    """Return how Redis is; without it jobs are accepted and start some seconds later."""
+    try:
+        client.ping()
+    except (redis.RedisError, OSError):
+        return Component("degraded", "Redis does not answer: jobs are accepted, and start up to 15 s later.")
+    return Component("ok", "Redis answers.")
+
+
+def redis_client(url: str) -> redis.Redis:
+    """Return a client for `check_redis` that waits no longer than a second."""
+    return redis.Redis.from_url(url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS)
+
+
+def _workers(*, leased: bool, waiting: bool) -> Component:
+    if waiting and not leased:
+        return Component("degraded", f"Jobs have waited for {UNCLAIMED_SECONDS} s and no worker takes any.")
+    return Component("ok", "Workers are training." if leased else "No job waits for a worker.")

@@ -1,0 +1,101 @@
+"""The API on a real socket over real servers, a tenant of each test's own, and rows to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.app import create_app
+from services.config import load_settings
+from services.tenants import service as tenants
+from tests.api.server import serving
+
+
+@pytest.fixture(scope="module")
+def api_settings(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory):
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "MODELWRIGHT_DATA_DIR": str(tmp_path_factory.mktemp("data")),
+        "MODELWRIGHT_DEVICES": "cpu",
+    }
+    return load_settings(environment)
+
+
+@pytest.fixture(scope="module")
+def app(api_settings):
+    return create_app(api_settings)
+
+
+@pytest.fixture(scope="module")
+def url(app) -> Iterator[str]:
+    with serving(app) as address:
+        yield address
+
+
+@dataclass
+class Caller:
+    """A tenant with a key, and a client that sends it."""
+
+    tenant_id: str
+    key: str
+    client: httpx.Client
+
+
+@pytest.fixture
+def make_caller(database, url):
+    clients = []
+
+    def make(scopes=("*",), tenant_id=None, **options) -> Caller:
+        with database.session() as session:
+            if tenant_id is None:
+                tenant_id = tenants.create_tenant(session, name=os.urandom(8).hex()).id
+            key, _ = tenants.create_key(session, tenant_id=tenant_id, scopes=scopes, **options)
+        client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+        clients.append(client)
+        return Caller(tenant_id, key, client)
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def caller(make_caller) -> Caller:
+    return make_caller()
+
+
+@pytest.fixture
+def client(caller) -> httpx.Client:
+    return caller.client
+
+
+@pytest.fixture
+def anonymous(url) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=30) as client:
+        yield client
+
+
+def problem_of(answer: httpx.Response, status: int) -> dict:
+    """Check that an answer is a well-formed problem with this status, and return it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert {"type", "title", "status", "detail", "code", "request_id", "errors"} <= problem.keys()
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["type"].endswith(problem["code"])
+    assert "Traceback" not in answer.text
+    assert str(Path(__file__).parents[2]) not in answer.text
+    return problem
+
+
+@pytest.fixture
+def problem():
+    return problem_of
