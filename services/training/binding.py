@@ -1,0 +1,100 @@
+"""Which column of a data set reaches which input of a model, and which one the loss compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from services.datasets.catalog import Column, DatasetInfo
+from services.errors import Problem
+from services.training.problems import nearest
+from services.training.schema import DataSection
+
+
+class Input(Protocol):
+    """One declared input of a model: ``shape`` has numbers and free names such as "B"."""
+
+    @property
+    def name(self) -> str:
+        """What ``forward`` calls it."""
+
+    @property
+    def dtype(self) -> str | None:
+        """For example "float32"."""
+
+    @property
+    def shape(self) -> Sequence[int | str] | None:
+        """With the batch first."""
+
+
+def bind_inputs(
+    data: DataSection, dataset: DatasetInfo, inputs: Sequence[Input]
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Return ``[{"input": name | None, "column": name}]`` in calling order, and what is wrong.
+
+    The columns are those that ``data`` lists, else those named as the declared inputs, else the data set's own.
+    """
+    columns = _choose_columns(data, dataset, inputs)
+    problems = [
+        _unknown_column(name, dataset, f"/data/inputs/{index}" if data.inputs else "/data/inputs")
+        for index, name in enumerate(columns)
+        if name not in dataset.columns
+    ]
+    if inputs and len(columns) != len(inputs):
+        declared = ", ".join(f"`{one.name}`" for one in inputs)
+        detail = f"The model has {len(inputs)} input(s) ({declared}), but {len(columns)} column(s) are given."
+        return [], [*problems, Problem("input_count_mismatch", detail, "/data/inputs", _offer(dataset))]
+    names: list[str | None] = [one.name for one in inputs] or [None] * len(columns)
+    for index, (one, column) in enumerate(zip(inputs, columns, strict=False)):
+        if column in dataset.columns:
+            problems += _check_declared(one, column, dataset.columns[column], f"/model/inputs/{index}")
+    return [{"input": name, "column": column} for name, column in zip(names, columns, strict=True)], problems
+
+
+def bind_target(data: DataSection, dataset: DatasetInfo) -> tuple[str | None, list[Problem]]:
+    """Return the target's column (the data set's own by default), and what is wrong."""
+    name = data.target or dataset.target
+    if name not in dataset.columns:
+        return None, [_unknown_column(name, dataset, "/data/target")]
+    return name, []
+
+
+def _choose_columns(data: DataSection, dataset: DatasetInfo, inputs: Sequence[Input]) -> list[str]:
+    if data.inputs is not None:
+        return list(data.inputs)
+    names = [one.name for one in inputs]
+    if names and all(name in dataset.columns for name in names):
+        return names
+    return list(dataset.inputs)
+
+
+def _check_declared(declared: Input, name: str, column: Column, pointer: str) -> list[Problem]:
+    problems = []
+    if declared.dtype is not None and declared.dtype != column.dtype:
+        detail = f"Input `{declared.name}` is declared {declared.dtype}, but column `{name}` is {column.dtype}."
+        problems.append(Problem("dtype_mismatch", detail, f"{pointer}/dtype", f"Declare {column.dtype}."))
+    if declared.shape is not None and not _fits(declared.shape, column.shape):
+        want, have = list(declared.shape), ["B", *column.shape]
+        detail = f"Input `{declared.name}` is declared {want}, but column `{name}` gives {have}."
+        problems.append(
+            Problem("shape_mismatch", detail, f"{pointer}/shape", f"Declare {have}, or name another column.")
+        )
+    return problems
+
+
+def _fits(declared: Sequence[int | str], row: Sequence[int]) -> bool:
+    """A name fits any size; the batch comes first."""
+    wanted = list(declared)[1:]
+    return len(declared) == len(row) + 1 and all(
+        isinstance(want, str) or want == have for want, have in zip(wanted, row, strict=True)
+    )
+
+
+def _unknown_column(name: str, dataset: DatasetInfo, pointer: str) -> Problem:
+    detail = f"Data set `{dataset.name}` has no column named {name[:80]!r}."
+    return Problem("unknown_column", detail, pointer, nearest(name, list(dataset.columns)))
+
+
+def _offer(dataset: DatasetInfo) -> str:
+    shapes = ", ".join(f"{name} {['B', *column.shape]}" for name, column in dataset.columns.items())
+    return f"`{dataset.name}` has: {shapes}."

@@ -1,0 +1,112 @@
+"""What a plan means for one data set and one model: columns bound, defaults filled, lengths counted, seed chosen."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from services.datasets.catalog import DatasetInfo
+from services.datasets.split import split_sizes
+from services.errors import InvalidRequest, Problem
+from services.training.binding import Input, bind_inputs, bind_target
+from services.training.compatibility import check_compatibility
+from services.training.metrics import metrics_for
+from services.training.schedulers import WHOLE_RUN_ARGUMENTS
+from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
+
+_MAX_CHOSEN_SEED = 2**31  # short enough to read out loud
+
+
+class Model(Protocol):
+    """What this module needs to know of a checked definition."""
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        """Empty when the definition does not declare them."""
+
+
+def resolve(
+    *, data: DataSection, training: TrainingPlan, checkpoints: CheckpointPolicy, dataset: DatasetInfo, definition: Model
+) -> dict[str, Any]:
+    """Return the sections ``data``, ``training`` and ``checkpoints`` with nothing left open, as plain JSON.
+
+    Raises:
+        InvalidRequest: with every way in which plan, data set and model do not fit together.
+    """
+    bindings, problems = bind_inputs(data, dataset, definition.inputs)
+    target, target_problems = bind_target(data, dataset)
+    problems += target_problems
+    rows, row_problems = _count_rows(data, dataset)
+    problems += row_problems
+    steps_per_epoch = _steps_per_epoch(data, rows["train"])
+    resolved_training = _resolve_training(training, max(1, steps_per_epoch))
+    if target is not None:
+        problems += check_compatibility(training, resolved_training, dataset, target)
+    if problems or target is None:
+        raise InvalidRequest(problems)
+    columns = dict.fromkeys([*(binding["column"] for binding in bindings), target])
+    return {
+        "data": {
+            **data.model_dump(exclude={"split"}),
+            "inputs": [binding["column"] for binding in bindings],
+            "bindings": bindings,
+            "target": target,
+            "columns": {name: dataset.columns[name].to_dict() for name in columns},
+            "split": {**data.split.model_dump(), "train": _train_share(data)},
+            "rows": rows,
+        },
+        "training": resolved_training,
+        "checkpoints": checkpoints.model_dump(),
+    }
+
+
+def preflight_inputs(resolved: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return dtype and shape, batch first, of what the model will be called with, in order."""
+    data = resolved["data"]
+    return {
+        binding["input"] or binding["column"]: {
+            "dtype": data["columns"][binding["column"]]["dtype"],
+            "shape": ["B", *data["columns"][binding["column"]]["shape"]],
+        }
+        for binding in data["bindings"]
+    }
+
+
+def _train_share(data: DataSection) -> float:
+    split = data.split
+    return split.train if split.train is not None else 1.0 - split.validation - split.test
+
+
+def _count_rows(data: DataSection, dataset: DatasetInfo) -> tuple[dict[str, int], list[Problem]]:
+    rows = split_sizes(dataset.rows, {**data.split.model_dump(), "train": _train_share(data)})
+    if rows["train"] == 0:
+        detail = f"No row is left to train on: {dataset.rows} rows are cut into {rows}."
+        return rows, [Problem("empty_dataset", detail, "/data/split", "Give train a larger share.")]
+    if data.drop_last and rows["train"] < data.batch_size:
+        detail = f"{data.batch_size} is out of range: with drop_last, {rows['train']} training rows make no batch."
+        return rows, [Problem("out_of_range", detail, "/data/batch_size", f"Use at most {rows['train']}.")]
+    return rows, []
+
+
+def _steps_per_epoch(data: DataSection, rows: int) -> int:
+    return rows // data.batch_size if data.drop_last else math.ceil(rows / data.batch_size)
+
+
+def _resolve_training(plan: TrainingPlan, steps_per_epoch: int) -> dict[str, Any]:
+    total_steps = plan.steps if plan.steps is not None else (plan.epochs or 1) * steps_per_epoch
+    total_epochs = math.ceil(total_steps / steps_per_epoch)
+    metrics = metrics_for(plan.loss.type)[:1] if plan.metrics is None else plan.metrics
+    scheduler = plan.scheduler.model_dump() if plan.scheduler else None
+    if scheduler and (argument := WHOLE_RUN_ARGUMENTS.get(scheduler["type"])) and scheduler[argument] is None:
+        scheduler[argument] = total_steps if scheduler["interval"] == "step" else total_epochs
+    return {
+        **plan.model_dump(),
+        "scheduler": scheduler,
+        "metrics": list(dict.fromkeys(metrics)),
+        "seed": secrets.randbelow(_MAX_CHOSEN_SEED) if plan.seed is None else plan.seed,
+        "steps_per_epoch": steps_per_epoch,
+        "total_steps": total_steps,
+        "total_epochs": total_epochs,
+    }
