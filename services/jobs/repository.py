@@ -80,9 +80,7 @@ def events(session: Session, *, job_id: str) -> list[JobEvent]:
     return list(session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.sequence)))
 
 
-def _filtered(
-    tenant_id: str, after: str | None, states: Sequence[str], labels: Mapping[str, str]
-) -> Select[tuple[Job]]:
+def _filtered(tenant_id: str, after: str | None, states: Sequence[str], labels: Mapping[str, str]) -> Select[Job]:
     query = select(Job).where(Job.tenant_id == tenant_id)
     if after is not None:
         query = query.where(Job.id < after)

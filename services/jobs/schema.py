@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
+from services.training.model import Section, problem
 from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
 
-LABEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-/]{0,62}$"
+LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-/]{0,62}\Z")
+MAX_RUNTIME_SECONDS = 30 * 86_400
+
+LabelValue = Annotated[str, Field(max_length=200)]
 
 
-class StrictModel(BaseModel):
-    """A section of a request: no coercion, no unknown fields, no NaN."""
+def _check_model(value: object) -> object:
+    if not isinstance(value, dict | str):
+        raise problem(
+            "model_type",
+            "A model is an object or a constructor expression.",
+            hint='For example "Sequential(Linear(64, 10))".',
+        )
+    return value
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+def _check_labels(labels: dict[str, str]) -> dict[str, str]:
+    for name in labels:
+        if not LABEL_NAME.match(name):
+            raise problem(
+                "invalid_label_name",
+                f"{name[:80]!r} cannot be a label's name.",
+                hint="Use up to 63 letters, digits and any of _ . - /, beginning with a letter or digit.",
+            )
+    return labels
 
 
-class Resources(StrictModel):
+Model = Annotated[
+    Any, AfterValidator(_check_model), WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]})
+]
+Labels = Annotated[dict[str, LabelValue], Field(max_length=64), AfterValidator(_check_labels)]
+
+
+class Resources(Section):
     """What the job needs to run."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; `auto` takes what is free.")
 
 
-class JobRequest(StrictModel):
+class JobRequest(Section):
     """A model, its data and a plan: everything needed to train it."""
 
-    name: str | None = Field(None, min_length=1, max_length=200, description="A name for people.")
-    model: dict[str, Any] | str = Field(
-        description="A model definition (`model/1`), a module object, or a constructor expression."
-    )
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="A name for people.")
+    model: Model = Field(description="A model definition (`model/1`), a module object, or a constructor expression.")
     data: DataSection
     training: TrainingPlan
     checkpoints: CheckpointPolicy = Field(default_factory=CheckpointPolicy)
     resources: Resources = Field(default_factory=Resources)
-    max_runtime_seconds: int = Field(86_400, ge=1, le=30 * 86_400, description="The job is stopped after so long.")
-    priority: int = Field(0, ge=-100, le=100, description="Higher goes first.")
-    labels: dict[Annotated[str, Field(pattern=LABEL_NAME)], Annotated[str, Field(max_length=200)]] = Field(
-        default_factory=dict, max_length=64, description="Your own key-value pairs; lists filter by them."
+    max_runtime_seconds: Annotated[int, Field(ge=1, le=MAX_RUNTIME_SECONDS)] = Field(
+        86_400, description="The job is stopped after so long."
     )
+    priority: Annotated[int, Field(ge=-100, le=100)] = Field(0, description="Higher goes first.")
+    labels: Labels = Field(default_factory=dict, description="Your own key-value pairs; lists filter by them.")

@@ -66,7 +66,7 @@ def transition_entry(to: str, reason: str | None, attempt: int | ColumnElement[i
 
 def appended(entry: ColumnElement[list[Any]]) -> ColumnElement[list[Any]]:
     """Return, as SQL, the job's ``transitions`` with ``entry`` at the end."""
-    return Job.transitions.op("||", return_type=JSONB())(entry)
+    return func.jsonb_concat(Job.transitions, entry, type_=JSONB())
 
 
 def touch(job: Job) -> None:

@@ -1,0 +1,76 @@
+"""From a request to what will run: every check that can be made before a job is queued."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.config import Settings
+from services.datasets.catalog import get_builtin
+from services.definition import Definition, check
+from services.errors import InvalidRequest, Problem
+from services.jobs.schema import JobRequest
+from services.preflight import Preflight
+from services.training.problems import problems_from
+from services.training.resolve import preflight_inputs, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request that can run: ``resolved`` leaves nothing open, ``report`` is what the preflight found."""
+
+    request: JobRequest
+    definition_sha256: str
+    resolved: dict[str, Any]
+    report: dict[str, Any]
+
+    @property
+    def device(self) -> str:
+        """What the job wants to run on."""
+        return self.request.resources.device
+
+
+def make_plan(body: dict[str, Any], *, preflight: Preflight, settings: Settings) -> Plan:
+    """Check a request and fill in what it leaves open.
+
+    Raises:
+        InvalidRequest: with every problem that can be found at once: those of the request and of the definition
+            together, then those of their fit, then those of the shapes.
+        Unavailable: the definition could not be built for a check right now.
+    """
+    request, definition = _read(body)
+    sections = resolve(
+        data=request.data,
+        training=request.training,
+        checkpoints=request.checkpoints,
+        dataset=get_builtin(request.data.dataset),
+        definition=definition,
+    )
+    report = preflight.check(definition, preflight_inputs(sections), pointer="/model")
+    resolved = {
+        "definition": definition.document,
+        **sections,
+        "resources": request.resources.model_dump(),
+        "max_runtime_seconds": request.max_runtime_seconds,
+    }
+    return Plan(request, definition.sha256, resolved, report)
+
+
+def _read(body: dict[str, Any]) -> tuple[JobRequest, Definition]:
+    """Return the request and its definition; raise with the problems of both."""
+    problems: list[Problem] = []
+    request = definition = None
+    try:
+        request = JobRequest.model_validate(body)
+    except ValidationError as error:
+        problems += problems_from(error, JobRequest)
+    if isinstance(body.get("model"), dict | str):
+        try:
+            definition = check(body["model"], pointer="/model")
+        except InvalidRequest as error:
+            problems += error.problems
+    if problems or request is None or definition is None:
+        raise InvalidRequest(problems)
+    return request, definition
