@@ -68,6 +68,7 @@ class _Exchange:
     def write_line(self, scope: Scope) -> None:
         """Write the access line; the query string and the headers, which may hold secrets, stay out of it."""
         line: dict[str, Any] = {
+            "request_id": self.request_id,
             "method": scope["method"],
             "path": scope["path"],
             "status": self.status,

@@ -57,7 +57,7 @@ def make_caller(database, url):
             if tenant_id is None:
                 tenant_id = tenants.create_tenant(session, name=os.urandom(8).hex()).id
             key, _ = tenants.create_key(session, tenant_id=tenant_id, scopes=scopes, **options)
-        client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+        client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30, verify=False)
         clients.append(client)
         return Caller(tenant_id, key, client)
 
@@ -78,7 +78,7 @@ def client(caller) -> httpx.Client:
 
 @pytest.fixture
 def anonymous(url) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=30, verify=False) as client:
         yield client
 
 
