@@ -113,22 +113,28 @@ def download(
 
 @app.command()
 def up(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- COMMAND…]", help="Run this, then stop the service.")
+    ] = None,
     data: Annotated[
         Path, typer.Option("--data", envvar="MODELWRIGHT_DATA_DIR", help="The folder for everything it keeps.")
     ] = Path(DEFAULT_FOLDER),
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free port.")] = 8000,
     slots: Annotated[int | None, typer.Option("--slots", min=1, max=256, help="Jobs at a time.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what goes wrong.")] = False,
 ) -> None:
     """Run the whole service on this machine, until Ctrl-C. DATABASE_URL and REDIS_URL replace the embedded servers."""
-    from modelwright.cli import up as command  # noqa: PLC0415 - the servers' code is for this command alone
+    from modelwright.cli.up import run  # noqa: PLC0415 - the servers' code is for this command alone
     from modelwright.server.process import ServerError  # noqa: PLC0415
     from modelwright.server.stack import Options  # noqa: PLC0415
 
+    options = Options(data.expanduser().absolute(), port, slots or _default_slots())
     try:
-        command.run(Options(data.expanduser().absolute(), port, slots or _default_slots()), _err())
+        status = run(options, _err(), command=command or (), quiet=quiet)
     except ServerError as error:
         exits.explain(error, _err(), as_json=False)
-        raise typer.Exit(Exit.FAILED) from None
+        status = Exit.FAILED
+    raise typer.Exit(status)
 
 
 def main() -> None:

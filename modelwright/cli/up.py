@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -14,26 +17,34 @@ from rich.text import Text
 
 from modelwright.credentials import DEFAULT_FOLDER, FILE_NAME, Credentials
 from modelwright.server.lock import hold
+from modelwright.server.process import ServerError
 from modelwright.server.stack import Options, Stack, StopRequested
 
-_TICK_SECONDS = 0.2
+_TICK_SECONDS = 0.1
+_COMMAND_STOP_SECONDS = 10.0
+
+Say = Callable[[str], None]
 
 
-def run(options: Options, console: Console) -> None:
-    """Start everything, say where it is, keep it running, stop it.
+def run(options: Options, console: Console, *, command: Sequence[str] = (), quiet: bool = False) -> int:
+    """Start everything, say where it is, keep it running, stop it; return the exit status.
+
+    With ``command`` the service lives as long as that command, which finds address and key in its environment; its
+    exit status is returned.
 
     Raises:
         ServerError: something cannot run, before or while it started; nothing is left behind.
     """
     begin = time.monotonic()
-    with hold(options.directory), _stop_signals(console) as stopping:
-        stack = Stack(options, report=lambda what: _say(console, what), stopping=stopping)
+    say = _nothing if quiet else partial(_say, console)
+    with hold(options.directory), _stop_signals(say) as stopping:
+        stack = Stack(options, report=say, stopping=stopping)
         try:
             found = stack.start()
+            if command:
+                return _run_beside(stack, found, command, stopping)
             _welcome(console, options.directory, found, time.monotonic() - begin)
-            while not stopping():
-                stack.tick()
-                time.sleep(_TICK_SECONDS)
+            _until(stack, stopping)
         except StopRequested:
             pass
         except KeyboardInterrupt:  # the second Ctrl-C
@@ -41,14 +52,38 @@ def run(options: Options, console: Console) -> None:
             raise
         finally:
             stack.stop()
-    _say(console, "stopped; the data stays in " + str(options.directory))
+    say(f"stopped; the data stays in {options.directory}")
+    return 0
+
+
+def _run_beside(stack: Stack, found: Credentials, command: Sequence[str], stopping: Callable[[], bool]) -> int:
+    environment = {**os.environ, "MODELWRIGHT_URL": found.url, "MODELWRIGHT_API_KEY": found.api_key}
+    try:
+        child = subprocess.Popen(list(command), env=environment)  # noqa: S603 - the user's own command line
+    except OSError as error:
+        raise ServerError(f"{command[0]} cannot be run: {error.strerror}.") from error
+    _until(stack, lambda: stopping() or child.poll() is not None)
+    if child.poll() is None:
+        child.terminate()
+    try:
+        status = child.wait(_COMMAND_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        status = child.wait()
+    return status if status >= 0 else 128 - status  # as a shell says which signal it was
+
+
+def _until(stack: Stack, over: Callable[[], bool]) -> None:
+    while not over():
+        stack.tick()
+        time.sleep(_TICK_SECONDS)
 
 
 class _Stopping:
     """Becomes true with the first signal; the second one does not wait for anybody."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, say: Say) -> None:
+        self._say = say
         self._asked = False
 
     def __call__(self) -> bool:
@@ -59,12 +94,12 @@ class _Stopping:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        _say(self._console, "stopping: running jobs write a checkpoint and go on at the next start (again to kill)")
+        self._say("stopping: running jobs write a checkpoint and go on at the next start (again to kill)")
 
 
 @contextmanager
-def _stop_signals(console: Console) -> Iterator[_Stopping]:
-    stopping = _Stopping(console)
+def _stop_signals(say: Say) -> Iterator[_Stopping]:
+    stopping = _Stopping(say)
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stopping.ask) for number in numbers}
     try:
@@ -76,6 +111,10 @@ def _stop_signals(console: Console) -> Iterator[_Stopping]:
 
 def _say(console: Console, what: str) -> None:
     console.print(Text.assemble(("· ", "dim"), what), soft_wrap=True)
+
+
+def _nothing(what: str) -> None:
+    """Say nothing."""
 
 
 def _welcome(console: Console, directory: Path, found: Credentials, seconds: float) -> None:
