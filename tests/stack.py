@@ -65,7 +65,7 @@ class Stack:
         self.spawn("-m", "uvicorn", "api.main:app", *options)
         url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
-        until(lambda: self._healthy(), seconds=60)
+        until(self._healthy, seconds=60)
 
     def start_worker(self, slots: int = 1, **environment: str) -> subprocess.Popen[bytes]:
         """Start a worker with so many slots."""

@@ -90,6 +90,8 @@ class Journal:
         job = lock_claimed(session, self._claim)
         write_points(session, job_id=job.id, points=event["series"])
         job.progress = _progress(job, event)
+        if "first_step_at" in event:
+            add_event(session, job, "job.first_step", {"attempt": self._claim.attempt, "at": event["first_step_at"]})
         touch(job)
 
     def _checkpoint(self, event: Event) -> None:
@@ -102,9 +104,7 @@ class Journal:
             metrics=_finite(event["metrics"]),
         )
         keep = self._claim.resolved["checkpoints"]["keep"]
-        self._lease.steadily(
-            lambda: store(self._database, self._claim, snapshot, keep=keep, pulse=self._lease.pulse)
-        )
+        self._lease.steadily(lambda: store(self._database, self._claim, snapshot, keep=keep, pulse=self._lease.pulse))
 
 
 def _progress(job: Job, event: Event) -> dict[str, Any]:

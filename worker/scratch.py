@@ -1,4 +1,4 @@
-"""The scratch folder of one attempt: the job file, links to data, the checkpoint to resume from, what the trainer writes."""
+"""The scratch folder of one attempt: the job file, the checkpoint to resume from, what the trainer writes."""
 
 from __future__ import annotations
 

@@ -7,17 +7,19 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from services.config import Settings
-from services.db.engine import Database
+from services.db.engine import Database, is_outage
 from services.forkserver.client import ForkServer
 from services.jobs.claims import Claim, claim_next
 from worker.recovery import sweep
-from worker.supervisor import Site, supervise
+from worker.supervisor import DRAIN_GRACE_SECONDS, Site, supervise
 
 TRAINER = "worker.trainer.main"
+CLOSE_SECONDS = DRAIN_GRACE_SECONDS + 5.0
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +48,18 @@ class Slot:
     def work(self) -> None:
         """Run queued jobs until there is none left that fits; waits while the slot is at work already."""
         with self._busy:
-            while not self._draining() and not self._closed.is_set():
-                claim = self._claim()
-                if claim is None:
-                    return
-                supervise(self._site, claim)
+            try:
+                while not self._draining() and (claim := self._claim()) is not None:
+                    supervise(self._site, claim)
+            except DBAPIError as error:
+                if not is_outage(error):
+                    raise
+                log.warning("no claim while the database is away: %s", error.orig)
 
     def close(self) -> None:
-        """Stop polling, end the fork server and close the database connections."""
+        """Stop polling, let a job that drains write its checkpoint, end the fork server and the connections."""
         self._closed.set()
+        self._busy.acquire(timeout=CLOSE_SECONDS)
         self._site.fork_server.close()
         self._site.database.close()
 
@@ -70,10 +75,8 @@ class Slot:
     def _poll(self) -> None:
         """Look for work and for expired leases without being told: Redis may be away."""
         while not self._closed.wait(self._settings.database_poll_seconds):
-            if self._busy.locked():
+            if self._busy.locked() or self._draining():
                 continue
-            try:
+            with suppress(OperationalError, InterfaceError):  # `work` says that the database is away
                 sweep(self._site.database)
-                self.work()
-            except DBAPIError as error:
-                log.warning("database poll failed: %s", error)
+            self.work()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 from functools import cache
-from typing import Any
 
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
 
@@ -34,23 +33,23 @@ def run_recovery() -> None:
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
-def _prepare(**_: Any) -> None:
+def _prepare(**_: object) -> None:
     configure_logging(settings.log_level)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
-def _open_slot(**_: Any) -> None:
+def _open_slot(**_: object) -> None:
     _slot().open()
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]  # celery ships no types
-def _close_slot(**_: Any) -> None:
+def _close_slot(**_: object) -> None:
     _slot().close()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]  # celery ships no types
-def _begin_drain(**_: Any) -> None:
+def _begin_drain(**_: object) -> None:
     _draining[0] = 1
 
 

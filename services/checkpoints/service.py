@@ -14,7 +14,7 @@ from services.db.engine import Database
 from services.db.models import Checkpoint
 from services.errors import ChunkCorrupt, InvalidRequest, NotFound, Problem
 from services.identifiers import check_id
-from services.jobs.service import get_job
+from services.jobs.queries import get_job
 from services.pages import Page, timestamp
 from services.storage import chunks, layout
 from services.storage.chunks import ChunkRef

@@ -1,8 +1,7 @@
-"""Jobs as clients see them: submit, look, list, cancel."""
+"""What clients do to jobs: submit, validate, cancel (and look, from ``queries``)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +11,18 @@ from sqlalchemy.orm import Session
 from services.config import Settings
 from services.db.after_commit import after_commit
 from services.db.models import TERMINAL_STATES, Job
-from services.errors import AlreadyTerminal, InvalidRequest, NotFound, Problem, QuotaExceeded
+from services.errors import AlreadyTerminal, NotFound, QuotaExceeded
 from services.idempotency import service as idempotency
 from services.identifiers import check_id, new_id
 from services.jobs import repository
 from services.jobs.plan import Plan, make_plan
+from services.jobs.queries import get_job, list_jobs
 from services.jobs.states import add_event, appended, transition, transition_entry
 from services.jobs.views import job_view
-from services.pages import Page
 from services.preflight import Preflight
 from services.queue import Doorbell
+
+__all__ = ["Submission", "get_job", "list_jobs", "request_cancel", "submit", "validate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,39 +77,6 @@ def validate(*, body: dict[str, Any], preflight: Preflight, settings: Settings) 
     return {"object": "validation", "valid": True, "resolved": plan.resolved, "preflight": plan.report}
 
 
-def get_job(session: Session, *, tenant_id: str, job_id: str) -> dict[str, Any]:
-    """Return one job's view.
-
-    Raises:
-        NotFound: the tenant has no such job.
-        InvalidRequest: ``invalid_id``.
-    """
-    found = repository.find(session, tenant_id=tenant_id, job_id=check_id(job_id, "job"))
-    if found is None:
-        raise NotFound()
-    return job_view(found)
-
-
-def list_jobs(
-    session: Session,
-    *,
-    tenant_id: str,
-    limit: int = 20,
-    after: str | None = None,
-    states: Sequence[str] = (),
-    labels: Mapping[str, str] | None = None,
-) -> Page:
-    """Return a page of the tenant's jobs, newest first.
-
-    Raises:
-        InvalidRequest: ``invalid_cursor``.
-    """
-    rows = repository.page(
-        session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after), states=states, labels=labels or {}
-    )
-    return Page.of([job_view(row) for row in rows], limit=limit)
-
-
 def request_cancel(session: Session, *, tenant_id: str, job_id: str) -> dict[str, Any]:
     """Cancel a waiting job, or ask the owner of a running one to stop; asking twice is asking once.
 
@@ -161,10 +129,3 @@ def _check_quota(session: Session, tenant_id: str, settings: Settings) -> None:
 
 def _ring(doorbell: Doorbell, job_id: str, device: str) -> None:
     doorbell.ring(job_id, device)
-
-
-def _cursor(after: str | None) -> str | None:
-    try:
-        return after and check_id(after, "job")
-    except InvalidRequest:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None

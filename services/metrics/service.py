@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from services.jobs.service import get_job
+from services.jobs.queries import get_job
 from services.metrics import repository, series
 from services.metrics.repository import Segment
 
