@@ -147,7 +147,7 @@ async def _on_database(request: Request, error: Exception) -> Response:
     """PostgreSQL away is an outage, not a bug: 503. Anything else that it refuses is a bug of ours."""
     lost = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
     if lost or (isinstance(error, DBAPIError) and error.connection_invalidated):
-        log.warning("database: %s", type(error).__name__, exc_info=error)
+        log.warning("database away: %s", str(error).split("\n", 1)[0])
         return await _on_ours(request, errors.Unavailable())
     log.error("database: %s", type(error).__name__, exc_info=error)
     return internal_error()
