@@ -44,22 +44,22 @@ def submit(
 ) -> None:
     """Submit a job; prints its id."""
     job = read_job(file)
-    with Client() as client:
+    with _client() as client:
         if check:
             _print_json(client.validate(job))
             return
         made = client.submit(job, idempotency_key=key)
         if watch:
             if not as_json:
-                _out().out(made["id"], highlight=False)
+                typer.echo(made["id"])
             raise typer.Exit(_watch(client, made["id"], as_json=as_json))
-        _print_json(made) if as_json else _out().out(made["id"], highlight=False)
+        _print_json(made) if as_json else typer.echo(made["id"])
 
 
 @app.command()
 def watch(job_id: JobId, as_json: AsJson = False) -> None:
     """Follow a job until it has ended; the exit code says how."""
-    with Client() as client:
+    with _client() as client:
         raise typer.Exit(_watch(client, job_id, as_json=as_json))
 
 
@@ -73,7 +73,7 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    with Client() as client:
+    with _client() as client:
         found = list(client.list_jobs(states=state or (), labels=_labels(label or []), limit=limit))
     _print_json(found) if as_json else tables.print_jobs(found, _out())
 
@@ -81,7 +81,7 @@ def jobs(
 @app.command()
 def show(job_id: JobId, as_json: AsJson = False) -> None:
     """Show a job, its newest numbers and checkpoints."""
-    with Client() as client:
+    with _client() as client:
         job = client.get_job(job_id)
         if as_json:
             _print_json(job)
@@ -92,9 +92,9 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 @app.command()
 def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     """Cancel a job; a running one writes a last checkpoint."""
-    with Client() as client:
+    with _client() as client:
         job = client.cancel(job_id)
-    _print_json(job) if as_json else _out().out(f"{job['id']}  {job['state']}", highlight=False)
+    _print_json(job) if as_json else typer.echo(f"{job['id']}  {job['state']}")
 
 
 @app.command()
@@ -104,11 +104,11 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Download weights (safetensors), verified; prints where they are. A cut download is continued."""
-    with Client() as client:
+    with _client() as client:
         checkpoint = client.find_checkpoint(identifier)
         with watching.bytes_bar(_err(), checkpoint["id"]) as progress:
             path = client.download(checkpoint["id"], output, progress=progress)
-    _print_json({**checkpoint, "path": str(path)}) if as_json else _out().out(str(path), highlight=False)
+    _print_json({**checkpoint, "path": str(path)}) if as_json else typer.echo(str(path))
 
 
 @app.command()
@@ -146,6 +146,13 @@ def main() -> None:
         sys.exit(exits.code_of(error))
 
 
+def _client() -> Client:
+    """A person waits: give up sooner than a program would."""
+    from modelwright.transport import RetryPolicy  # noqa: PLC0415 - httpx is slow to import
+
+    return Client(retries=RetryPolicy(attempts=3))
+
+
 def _watch(client: Client, job_id: str, *, as_json: bool) -> Exit:
     console = _out() if as_json else _err()
     try:
@@ -177,7 +184,7 @@ def _print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
     if console.is_terminal:
         console.print_json(json.dumps(value))
     else:
-        console.out(json.dumps(value, indent=2), highlight=False)
+        typer.echo(json.dumps(value, indent=2))
 
 
 def _out() -> Console:

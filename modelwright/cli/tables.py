@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -31,7 +32,7 @@ def print_jobs(jobs: Iterable[Mapping[str, Any]], console: Console) -> None:
     rows = [_row(job) for job in jobs]
     if not console.is_terminal:
         for row in rows:
-            console.out("\t".join(row), highlight=False)
+            typer.echo("\t".join(row))
         return
     if not rows:
         console.print("No jobs yet. Submit one: modelwright submit FILE --watch", style="dim")

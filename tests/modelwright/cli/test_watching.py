@@ -1,0 +1,25 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from modelwright.cli.watching import follow
+from tests.modelwright.cli.test_commands import job
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_the_live_bar_fits_the_terminal_and_leaves_nothing_behind(width):
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False)
+    states = [job("queued", progress={}), job(), job("succeeded")]
+    assert follow(states, terminal, as_json=False)["state"] == "succeeded"
+    shown = terminal.file.getvalue()
+    assert "loss 0.1235" in shown
+    assert shown.endswith("\x1b[2K")  # the bar's line is cleared for what comes next
+
+
+def test_a_pipe_gets_a_line_for_each_state_and_each_fifth_of_the_way():
+    pipe = Console(file=io.StringIO(), highlight=False)
+    steps = [job(progress={**job()["progress"], "percent": float(percent)}) for percent in range(0, 100, 5)]
+    follow([job("queued", progress={}), *steps, job("succeeded")], pipe, as_json=False)
+    lines = pipe.file.getvalue().splitlines()
+    assert [line.split()[0] for line in lines] == ["queued", *["running"] * 5, "succeeded"]
