@@ -51,7 +51,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("request_sha256", sa.Text(), nullable=False),
-        sa.Column("object_id", sa.Text(), nullable=False),
+        sa.Column("response", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_idempotency_record_tenant_id_tenant")),
         sa.PrimaryKeyConstraint("tenant_id", "key", name=op.f("pk_idempotency_record")),

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 _KEY = "after_commit"
 
 
-def after_commit(session: Session, action: Callable[[], None]) -> None:
+def after_commit(session: Session, action: Callable[[], object]) -> None:
     """Run ``action`` after this session's transaction has committed; a rollback forgets it."""
     session.info.setdefault(_KEY, []).append(action)
 

@@ -21,8 +21,8 @@ def canonical_sha256(body: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def find_replay(session: Session, *, tenant_id: str, key: str, body: dict[str, Any]) -> str | None:
-    """Return the id of the object that this key made; None the first time, when the key is now held.
+def find_replay(session: Session, *, tenant_id: str, key: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the answer that this key got; None the first time, when the key is now held.
 
     Raises:
         MalformedRequest: the key is empty, too long or not printable ASCII.
@@ -43,14 +43,13 @@ def find_replay(session: Session, *, tenant_id: str, key: str, body: dict[str, A
         return None
     if record.request_sha256 != canonical_sha256(body):
         raise IdempotencyMismatch()
-    return record.object_id
+    return record.response
 
 
-def remember(session: Session, *, tenant_id: str, key: str, body: dict[str, Any], object_id: str) -> None:
-    """Store, in the same transaction as the object, what this key made."""
-    session.add(
-        IdempotencyRecord(tenant_id=tenant_id, key=key, request_sha256=canonical_sha256(body), object_id=object_id)
-    )
+def remember(session: Session, *, tenant_id: str, key: str, body: dict[str, Any], response: dict[str, Any]) -> None:
+    """Store, in the same transaction as what the request made, the answer that repeats will get."""
+    digest = canonical_sha256(body)
+    session.add(IdempotencyRecord(tenant_id=tenant_id, key=key, request_sha256=digest, response=response))
 
 
 def forget_old(session: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func
@@ -52,18 +53,17 @@ def submit(
         Unavailable: the definition could not be checked right now.
     """
     if idempotency_key is not None:
-        made = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
-        if made is not None:
-            return Submission(get_job(session, tenant_id=tenant_id, job_id=made), replayed=True)
+        answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
+        if answer is not None:
+            return Submission(answer, replayed=True)
     plan = make_plan(body, preflight=preflight, settings=settings)
     _check_quota(session, tenant_id, settings)
     job = _insert(session, tenant_id, body, plan)
+    view = job_view(job)
     if idempotency_key is not None:
-        idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, object_id=job.id)
-    session.flush()
-    after_commit(session, lambda: _ring(doorbell, job.id, plan.device))
-    session.refresh(job)
-    return Submission(job_view(job), replayed=False)
+        idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
+    after_commit(session, partial(doorbell.ring, job.id, plan.device))
+    return Submission(view, replayed=False)
 
 
 def validate(*, body: dict[str, Any], preflight: Preflight, settings: Settings) -> dict[str, Any]:
@@ -115,6 +115,8 @@ def _insert(session: Session, tenant_id: str, body: dict[str, Any], plan: Plan) 
     session.flush()
     job.transitions = appended(transition_entry("queued", None, 0))
     add_event(session, job, "job.state_changed", {"state": "queued", "reason": None, "attempt": 0})
+    session.flush()
+    session.refresh(job)
     return job
 
 
@@ -125,7 +127,3 @@ def _check_quota(session: Session, tenant_id: str, settings: Settings) -> None:
             f"{limit} jobs of this tenant have not ended; that is the limit.",
             hint="Wait for some to finish, or cancel them.",
         )
-
-
-def _ring(doorbell: Doorbell, job_id: str, device: str) -> None:
-    doorbell.ring(job_id, device)
