@@ -41,9 +41,7 @@ def long_job() -> dict:
     return digits_job(250, checkpoints={"every": {"epochs": 10}, "keep": 2})
 
 
-def test_a_killed_trainer_is_retried_from_its_checkpoint_to_the_same_final_bits(
-    stack: Stack, undisturbed: str
-) -> None:
+def test_a_killed_trainer_is_retried_from_its_checkpoint_to_the_same_final_bits(stack: Stack, undisturbed: str) -> None:
     stack.start_worker()
     job_id = stack.submit(long_job())
     pid = stack.trainer_pid(job_id)

@@ -28,9 +28,7 @@ def test_a_posted_model_is_trained_and_its_checkpoint_loads_in_plain_pytorch(ser
     content = service.client.get(checkpoint["links"]["content"])
     assert hashlib.sha256(content.content).hexdigest() == checkpoint["sha256"]
     (tmp_path / "weights.safetensors").write_bytes(content.content)
-    net = torch.nn.Sequential(
-        torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(32, 10)
-    )
+    net = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(32, 10))
     net.load_state_dict(load_file(tmp_path / "weights.safetensors"))
 
 

@@ -92,9 +92,7 @@ def test_many_sweepers_sweep_a_lease_once(database: Database, tenant_id: str) ->
     assert [entry["state"] for entry in read_job(database, job_id).transitions] == ["queued", "starting", "queued"]
 
 
-def test_finishing_twice_after_a_commit_of_unknown_outcome_changes_nothing(
-    database: Database, tenant_id: str
-) -> None:
+def test_finishing_twice_after_a_commit_of_unknown_outcome_changes_nothing(database: Database, tenant_id: str) -> None:
     job_id = add_job(database, tenant_id)
     owner = claim(database)
     with database.session() as session:

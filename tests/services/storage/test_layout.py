@@ -12,9 +12,7 @@ from services.storage.layout import chunk_refs, read_span
 
 
 @given(sizes=st.lists(st.integers(0, 700_000), min_size=1, max_size=12))
-def test_chunks_cover_the_file_without_gap_or_overlap(
-    tmp_path_factory: object, sizes: list[int]
-) -> None:
+def test_chunks_cover_the_file_without_gap_or_overlap(tmp_path_factory: object, sizes: list[int]) -> None:
     path = Path(str(tmp_path_factory.mktemp("layout"))) / "a.safetensors"  # type: ignore[attr-defined]
     save_file({f"t{i}": np.zeros(size, dtype=np.uint8) for i, size in enumerate(sizes)}, path)
     refs = chunk_refs(path)
