@@ -1,0 +1,170 @@
+"""Checks a whole document: shape, definitions, names, recursion, inputs; then builds its module tree within budgets."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.definition.bindings import Input, check_inputs, check_outputs
+from services.definition.definitions import definition, heading
+from services.definition.evaluation import evaluate
+from services.definition.limits import MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES
+from services.definition.parsing import type_name
+from services.definition.positions import module
+from services.definition.problems import Place, Problems, nearest_hint
+from services.definition.program import Function, Module, Program
+from services.definition.scope import Library, Scope
+from services.definition.tree import Node
+
+FORMAT = "model/1"
+_MEMBERS = ("format", "modules", "model", "inputs", "outputs")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A checked definition. Equal documents have equal ``sha256``."""
+
+    document: dict[str, Any]
+    """The canonical document: JSON-able, and itself valid input for ``check``."""
+    sha256: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    program: Program = field(repr=False, compare=False)
+    tree: Node = field(repr=False, compare=False)
+    """The module tree that the definition builds, as far as it shows without torch."""
+    arguments: tuple[str, ...] = field(default=(), compare=False)
+    """Names of what the model's forward takes, in order."""
+    bare: bool = field(default=False, compare=False)
+    """Whether the client sent the model alone, so that pointers into it have no "/model"."""
+
+    @property
+    def sent(self) -> Any:
+        """The document as the client sent it: ``check(sent)`` gives the same definition and the same pointers."""
+        return self.document["model"] if self.bare else self.document
+
+
+def check(document: object, *, pointer: str = "") -> Definition:
+    """Check ``document``: a full document, or a bare module position (an object with ``type``, or a string).
+
+    Raises:
+        InvalidRequest: with every problem found; their pointers lie below ``pointer``.
+    """
+    problems = Problems()
+    place = Place(pointer)
+    if not _is_small(document, place, problems):
+        problems.raise_if_any()
+    full, model_place = _full_document(document, place, problems)
+    library = Library(problems)
+    program = _program(full, place, model_place, library)
+    inputs = check_inputs(full.get("inputs", []), place.child("inputs"), problems)
+    outputs = check_outputs(full.get("outputs", []), place.child("outputs"), problems)
+    _check_references(library, full, place)
+    problems.raise_if_any()
+    tree = evaluate(program, model_place, problems)
+    problems.raise_if_any()
+    canonical = {name: copy.deepcopy(full[name]) for name in _MEMBERS if name in full}
+    names = inputs_of(program, tree)
+    bare = model_place == place
+    return Definition(canonical, digest(canonical), inputs, outputs, program, tree, names, bare)
+
+
+def digest(canonical: dict[str, Any]) -> str:
+    """Return the identity of a canonical document."""
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def inputs_of(program: Program, tree: Node) -> tuple[str, ...]:
+    """Return the argument names of the model's forward; containers and layers take one input."""
+    owner = program.definitions.get(tree.type)
+    return tuple(argument.name for argument in owner.forward.arguments) if isinstance(owner, Module) else ("x",)
+
+
+def _full_document(document: object, place: Place, problems: Problems) -> tuple[dict[str, Any], Place]:
+    if isinstance(document, str) or (isinstance(document, dict) and "type" in document):
+        return {"format": FORMAT, "model": document}, place
+    if not isinstance(document, dict):
+        problems.add("invalid_argument", f"A model is an object or a string, not {type_name(document)}.", place)
+        problems.raise_if_any()
+        raise AssertionError
+    for name in document.keys() - set(_MEMBERS):
+        hint = nearest_hint(str(name), _MEMBERS)
+        problems.add("extra_forbidden", f"A model document has no {str(name)[:80]!r}.", place.child(name), hint)
+    if document.get("format", FORMAT) != FORMAT:
+        detail = f"This is the format {FORMAT!r}; the document says {str(document['format'])[:80]!r}."
+        problems.add("unsupported_format", detail, place.child("format"), f'Write "format": "{FORMAT}".')
+    if "model" not in document:
+        problems.add("missing", "A document needs a model.", place, 'Add "model": "Net()".')
+    return {"format": FORMAT, **document}, place.child("model")
+
+
+def _program(full: dict[str, Any], place: Place, model_place: Place, library: Library) -> Program:
+    modules = full.get("modules", {})
+    if not isinstance(modules, dict):
+        detail = f"modules is an object, not {type_name(modules)}."
+        library.problems.add("invalid_argument", detail, place.child("modules"))
+        modules = {}
+    for name, value in modules.items():
+        heading(name, value, place.child("modules", name), library)
+    found: dict[str, Module | Function] = {}
+    for name in library.headings:
+        found[name] = definition(name, modules[name], place.child("modules", name), library)
+    program = Program(definitions=found)
+    if "model" in full:
+        program.model = module(full["model"], model_place, library, Scope("", builds=True))
+    program.macros = frozenset(name for name, head in library.headings.items() if head.kind == "macro")
+    program.helpers = frozenset(library.helpers)
+    return program
+
+
+def _check_references(library: Library, full: dict[str, Any], place: Place) -> None:
+    """Refuse definitions that reach themselves, and definitions that nothing reaches."""
+    state: dict[str, int] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        state[name] = 1
+        for callee in sorted(library.calls.get(name, ())):
+            if state.get(callee) == 1:
+                chain = " → ".join([*path[path.index(callee) :], callee])
+                library.problems.add("recursive_definition", f"{callee} contains itself: {chain}.",
+                                     place.child("modules", callee), "Write the repetition as a loop.")  # fmt: skip
+            elif callee not in state:
+                visit(callee, (*path, callee))
+        state[name] = 2
+
+    visit("", ())
+    used = set(state)
+    for name in library.headings:
+        if name not in state:
+            visit(name, (name,))
+    if library.problems.found:
+        return
+    for name in library.headings:
+        if name not in used:
+            library.problems.add("unused_name", f"Nothing uses the definition {name!r}.",
+                                 place.child("modules", name), "Remove it, or use it.")  # fmt: skip
+
+
+def _is_small(document: object, place: Place, problems: Problems) -> bool:
+    """Count nodes and depth without recursion, before anything walks the document."""
+    level: list[object] = [document]
+    count = 0
+    for _ in range(MAX_DOCUMENT_DEPTH + 1):
+        count += len(level)
+        if count > MAX_DOCUMENT_NODES:
+            problems.add("model_too_large", f"A document has at most {MAX_DOCUMENT_NODES} values.", place)
+            return False
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return True
+    problems.add("model_too_large", f"A document is nested at most {MAX_DOCUMENT_DEPTH} levels deep.", place)
+    return False
+
+
+def _children(node: object) -> list[object]:
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []

@@ -1,0 +1,26 @@
+"""How large a definition and what it asks for may be."""
+
+MAX_TEXT_CHARACTERS = 4_096
+MAX_EXPRESSION_DEPTH = 100
+MAX_BRACKET_DEPTH = 60
+MAX_DEFINITIONS = 500
+MAX_DOCUMENT_NODES = 50_000
+MAX_DOCUMENT_DEPTH = 64
+MAX_NAME_CHARACTERS = 100
+MAX_PROBLEMS = 100
+
+MAX_INTEGER = 2**63
+MAX_DIMENSION = 2**20
+MAX_ELEMENTS = 2**31
+"""Elements of one tensor whose size is written in the definition."""
+MAX_STRING_CHARACTERS = 10_000
+MAX_ITEMS = 100_000
+"""Items of one list, tuple or range that is made while the model is built."""
+MAX_MODULES = 10_000
+MAX_BUILD_TURNS = 20_000
+"""Turns of all loops and comprehensions while the model is built."""
+MAX_BUILD_DEPTH = 40
+"""Definitions nested in definitions."""
+MAX_FORWARD_TURNS = 1_000_000
+"""Turns of all loops and comprehensions in one forward."""
+MAX_AT_MOST = 100_000

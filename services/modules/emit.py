@@ -1,0 +1,116 @@
+"""One emitter: a checked definition becomes one Python tree, which is both what runs and what the user downloads."""
+
+from __future__ import annotations
+
+import ast
+
+from services.definition import Definition
+from services.definition.guards import HELPERS
+from services.definition.program import Function, Module, Program
+from services.modules.layout import layout
+
+FACTORY = "build_model"
+_HEADER = '"""A model in plain PyTorch. ``{factory}()`` returns it."""'
+
+
+def emit(definition: Definition) -> ast.Module:
+    """Return the tree of a definition: imports, guards, functions, classes and ``build_model``."""
+    program = definition.program
+    body: list[ast.stmt] = [ast.Expr(ast.Constant(f"A model in plain PyTorch: {FACTORY}() returns it."))]
+    found = [_definition(item, program) for item in in_order(program)]
+    factory = _factory(program)
+    names = {node.id for item in [*found, factory] for node in ast.walk(item) if isinstance(node, ast.Name)}
+    body += _imports(names | ({"nn"} if found else set()))
+    body += _guards(program)
+    body += [*found, factory]
+    return ast.fix_missing_locations(ast.Module(body, []))
+
+
+def source(definition: Definition) -> str:
+    """Return formatted Python that runs alone and builds the same model from the same seed."""
+    return layout(emit(definition))
+
+
+def in_order(program: Program) -> list[Module | Function]:
+    """Return definitions with callees before callers, otherwise as the document has them."""
+    done: dict[str, Module | Function] = {}
+
+    def visit(name: str) -> None:
+        if name in done:
+            return
+        tree = _definition(program.definitions[name], program)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id in program.definitions and node.id != name:
+                visit(node.id)
+        done[name] = program.definitions[name]
+
+    for name in program.definitions:
+        visit(name)
+    return list(done.values())
+
+
+def _imports(names: set[str]) -> list[ast.stmt]:
+    found: list[ast.stmt] = []
+    if "math" in names:
+        found.append(ast.Import([ast.alias("math")]))
+    if "OrderedDict" in names:
+        found.append(ast.ImportFrom("collections", [ast.alias("OrderedDict")], 0))
+    if "torch" in names:
+        found.append(ast.Import([ast.alias("torch")]))
+    if "F" in names:
+        found.append(ast.Import([ast.alias("torch.nn.functional", "F")]))
+    found.append(ast.ImportFrom("torch", [ast.alias("nn")], 0))
+    return found
+
+
+def _guards(program: Program) -> list[ast.stmt]:
+    """Guards are our own text, not the client's: they are parsed as written in ``services.definition.guards``."""
+    names = sorted(program.helpers)
+    text = "".join(HELPERS[name] for name in names)
+    if "_turns" in names:
+        text = '_budget = {"turns": 1000000}\n' + text + _RESET
+    return ast.parse(text).body
+
+
+_RESET = '''
+def _renew_budget(module, inputs):
+    """Give each forward its whole budget of turns."""
+    _budget["turns"] = 1000000
+'''
+
+
+def _factory(program: Program) -> ast.stmt:
+    body: list[ast.stmt] = [ast.Return(program.model)]
+    if "_turns" in program.helpers:
+        text = "model.register_forward_pre_hook(_renew_budget)"
+        keep = ast.Assign([ast.Name("model", ast.Store())], program.model)
+        body = [keep, *ast.parse(text).body, ast.Return(ast.Name("model", ast.Load()))]
+    arguments = ast.arguments([], [], None, [], [], None, [])
+    return _function(FACTORY, arguments, body)
+
+
+def _definition(item: Module | Function, program: Program) -> ast.stmt:
+    if isinstance(item, Function):
+        return _function(item.name, item.syntax(), item.body)
+    base = ast.Attribute(ast.Name("nn", ast.Load()), "Module", ast.Load())
+    functions = [_constructor(item), _method(item.forward), *(_method(method) for method in item.methods)]
+    return ast.ClassDef(item.name, [base], [], functions, [])
+
+
+def _constructor(item: Module) -> ast.stmt:
+    call = ast.Call(ast.Name("super", ast.Load()), [], [])
+    begin = ast.Expr(ast.Call(ast.Attribute(call, "__init__", ast.Load()), [], []))
+    constants = [
+        ast.Assign([ast.Attribute(ast.Name("self", ast.Load()), name, ast.Store())], ast.Name(name, ast.Load()))
+        for name in item.constants
+    ]
+    body = [begin, *constants, *item.constructor.body]
+    return _function("__init__", item.constructor.syntax(method=True), body)
+
+
+def _method(function: Function) -> ast.stmt:
+    return _function(function.name, function.syntax(method=True), function.body)
+
+
+def _function(name: str, arguments: ast.arguments, body: list[ast.stmt]) -> ast.FunctionDef:
+    return ast.FunctionDef(name, arguments, body, [], None)

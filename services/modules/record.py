@@ -1,0 +1,86 @@
+"""Watches one forward: which module is called with which shapes, what autograd keeps, how many operations run."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from services.definition import Definition
+
+MAX_CALLS = 10_000
+Shapes = list[list[int]]
+
+
+class Recorder:
+    """A context manager around one forward."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.paths = {id(module): path for path, module in model.named_modules()}
+        self.calls: list[tuple[str, nn.Module, Shapes, Shapes]] = []
+        self.stack: list[tuple[nn.Module, tuple[object, ...]]] = []
+        """Modules whose forward has begun and not ended; after a failure the last one failed."""
+        self.saved_bytes = 0
+        self.operations = 0
+        self.on_meta = any(t.is_meta for t in [*model.parameters(), *model.buffers()]) or not self.paths
+        self._seen: set[int] = set()
+        self._own = {_storage(tensor) for tensor in [*model.parameters(), *model.buffers()]}
+        self._counter = FlopCounterMode(display=False)
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Recorder:
+        before = hooks.register_module_forward_pre_hook(self._before)
+        after = hooks.register_module_forward_hook(self._after)
+        self._exit.callback(before.remove)
+        self._exit.callback(after.remove)
+        self._exit.enter_context(torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor))
+        self._exit.enter_context(self._counter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+        self.operations = int(self._counter.get_total_flops())
+
+    def _before(self, module: nn.Module, arguments: tuple[object, ...]) -> None:
+        self.stack.append((module, arguments))
+        self.on_meta = self.on_meta or any(isinstance(a, torch.Tensor) and a.is_meta for a in arguments)
+
+    def _after(self, module: nn.Module, arguments: tuple[object, ...], result: object) -> None:
+        self.stack.pop()
+        if len(self.calls) < MAX_CALLS:
+            self.calls.append((self.paths.get(id(module), ""), module, shapes(arguments), shapes(result)))
+
+    def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        key = _storage(tensor)
+        if key not in self._seen and key not in self._own:
+            self._seen.add(key)
+            self.saved_bytes += tensor.numel() * tensor.element_size()
+        return tensor
+
+    def layers(self, definition: Definition) -> list[dict[str, Any]]:
+        """Return one row for each call, in the order in which calls began to end."""
+        rows = []
+        for path, module, inputs, outputs in self.calls:
+            node = definition.tree.find(path)
+            own = sum(t.numel() for t in module.parameters(recurse=False))
+            row = {"path": path, "type": type(module).__name__, "input_shapes": inputs, "output_shapes": outputs,
+                   "parameters": own}  # fmt: skip
+            rows.append(row | ({"pointer": node.place.pointer} if node is not None else {}))
+        return rows
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def shapes(value: object) -> Shapes:
+    """Return the shapes of the tensors in a value, nested ones included."""
+    if isinstance(value, torch.Tensor):
+        return [list(value.shape)]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [shape for item in items for shape in shapes(item)]

@@ -1,0 +1,111 @@
+"""Asks a sandboxed child, which has torch, whether a definition can be built and run; remembers the answers."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from services.config import Settings
+from services.definition import Definition
+from services.errors import InvalidRequest, Problem, Unavailable
+from services.forkserver.child import Child
+from services.forkserver.client import ForkServer
+from services.forkserver.limits import Limits
+
+TARGET = "services.modules.preflight:run"
+PRELOAD = ("services.modules.warm",)
+CACHE_ENTRIES = 2_000
+_OPEN_FILES = 64
+_FIRST_WAIT_SECONDS = 60.0
+"""How long a request may wait for a free child; the first one also waits for torch to be imported."""
+
+Answer = dict[str, Any]
+"""What a child says: ``{"report": …}`` or ``{"problems": […]}``."""
+
+
+class Preflight:
+    """Checks definitions in children of a fork server, a few at a time. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._server = ForkServer(preload=PRELOAD)
+        self._free = threading.BoundedSemaphore(settings.preflight_processes)
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._lock = threading.Lock()
+        self._server.start()
+
+    def check(
+        self, definition: Definition, inputs: Mapping[str, Mapping[str, Any]] | None = None, *, pointer: str = ""
+    ) -> dict[str, Any]:
+        """Return the report of ``services.modules.preflight.preflight``; equal questions are answered from memory.
+
+        Raises:
+            InvalidRequest: the definition cannot be built, does not fit its inputs, or is too large.
+            Unavailable: no child could be had.
+        """
+        key = json.dumps([definition.sha256, definition.bare, inputs, pointer], default=list)
+        answer = self._remembered(key)
+        if answer is None:
+            answer = self._ask(definition, inputs, pointer)
+            self._remember(key, answer)
+        if "report" in answer:
+            return dict(answer["report"])
+        raise InvalidRequest([Problem(**problem) for problem in answer["problems"]])
+
+    def close(self) -> None:
+        """End the fork server and its children."""
+        self._server.close()
+
+    def _remembered(self, key: str) -> Answer | None:
+        with self._lock:
+            if key in self._answers:
+                self._answers.move_to_end(key)
+            return self._answers.get(key)
+
+    def _remember(self, key: str, answer: Answer) -> None:
+        with self._lock:
+            self._answers[key] = answer
+            if len(self._answers) > CACHE_ENTRIES:
+                self._answers.popitem(last=False)
+
+    def _ask(self, definition: Definition, inputs: Mapping[str, Mapping[str, Any]] | None, pointer: str) -> Answer:
+        if not self._free.acquire(timeout=_FIRST_WAIT_SECONDS):
+            raise Unavailable("All preflight processes are busy.")
+        try:
+            payload = {
+                "document": definition.sent,
+                "inputs": None if inputs is None else {name: dict(one) for name, one in inputs.items()},
+                "pointer": pointer,
+                "max_parameters": self._settings.max_model_parameters,
+            }
+            with self._server.spawn(TARGET, payload, limits=self._limits()) as child:
+                return self._await(child, pointer)
+        finally:
+            self._free.release()
+
+    def _limits(self) -> Limits:
+        seconds = int(self._settings.preflight_timeout_seconds) + 1
+        memory = self._settings.preflight_memory_bytes
+        return Limits(memory_bytes=memory, cpu_seconds=seconds, open_files=_OPEN_FILES, file_bytes=1)
+
+    def _await(self, child: Child, pointer: str) -> Answer:
+        """Wait for the answer until the deadline; a child that dies or hangs is the definition's doing."""
+        deadline = time.monotonic() + self._settings.preflight_timeout_seconds
+        while not child.ended and time.monotonic() < deadline:
+            for event in child.receive(max(deadline - time.monotonic(), 0.0)):
+                if "report" in event or "problems" in event:
+                    return event
+        died = child.ended
+        child.kill()
+        seconds = self._settings.preflight_timeout_seconds
+        detail = (
+            "Trying this model used up the memory or the time that a check may take."
+            if died
+            else f"One forward of this model on two samples does not end within {seconds:g} s."
+        )
+        problem = Problem("model_too_large", detail, pointer, "Make its layers smaller or its loops shorter.")
+        return {"problems": [problem.to_dict()]}
