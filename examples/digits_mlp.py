@@ -28,7 +28,7 @@ JOB_FILE = Path(__file__).with_name("digits_mlp.json")
 
 
 def main() -> int:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     job_request = json.loads(JOB_FILE.read_text())
 
     with Client() as client, tempfile.TemporaryDirectory() as folder:
@@ -36,10 +36,10 @@ def main() -> int:
         console.print(f"[bold]1[/] POST {client.url}/v1/jobs  →  {job['id']}, {job['model']['total']:,} parameters")
 
         job = follow(client.watch(job["id"]), console, as_json=False)
-        console.print(f"[bold]2[/] trained: {job['state']} after {job['progress']['step']} steps")
         if job["state"] != "succeeded":
-            console.print(failure_text(job["error"]) if job["error"] else job["reason"])
+            console.print(f"The job is {job['state']}.", failure_text(job["error"]) if job["error"] else "")
             return 1
+        console.print(f"[bold]2[/] trained: {job['progress']['step']} steps")
 
         checkpoint = client.find_checkpoint(job["id"])
         weights = client.download(checkpoint["id"], folder)
@@ -84,7 +84,7 @@ def print_where_next(console: Console, job_id: str) -> None:
         ("examples/digits_mlp.json", "the model, data and plan that were posted: change them"),
         ("README.md", "the same with curl"),
     ):
-        console.print(f"  [cyan]{command}[/]\n      {why}", soft_wrap=True)
+        console.print(f"  [cyan]{command}[/]\n      {why}")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from celery.signals import worker_process_init
+
+from worker import tasks
 from worker.app import MAINTENANCE_QUEUE, app
 
 
 def main() -> None:
     """Run beat together with a worker for the maintenance queue, so that no training job delays a recovery."""
+    worker_process_init.disconnect(tasks.open_slot)  # no training here: no fork server, no claims
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["worker", "--beat", "--pool=solo", "--concurrency=1", f"--queues={MAINTENANCE_QUEUE}", *quiet])
 

@@ -39,7 +39,8 @@ def _prepare(**_: object) -> None:
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
-def _open_slot(**_: object) -> None:
+def open_slot(**_: object) -> None:
+    """Make this pool child ready for its first job."""
     _slot().open()
 
 

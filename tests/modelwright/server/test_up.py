@@ -1,0 +1,215 @@
+"""`modelwright up` as users run it: a process that is started, used, disturbed and stopped."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from modelwright import Client
+from modelwright.server.postgres import PostgresServer
+from modelwright.server.valkey import ValkeyServer
+from tests.modelwright.server.processes import eventually, is_alive
+
+ROOT = Path(__file__).parents[3]
+JOB = {
+    "name": "tiny",
+    "model": "Sequential(Linear(64, 16), ReLU(), Linear(16, 10))",
+    "data": {"dataset": "digits", "batch_size": 64},
+    "training": {"epochs": 1, "optimizer": {"type": "Adam"}, "loss": {"type": "CrossEntropyLoss"}},
+}
+
+
+class Up:
+    """A running `modelwright up`, with what it wrote to standard error."""
+
+    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
+        self.directory = directory
+        directory.parent.mkdir(exist_ok=True, parents=True)
+        self.said = directory.with_name(directory.name + ".stderr")
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        command = [sys.executable, "-m", "modelwright", "up", "--data", str(directory), *(arguments or ("--port", "0"))]
+        with self.said.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                command, stderr=stderr, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=inherited | environment
+            )
+
+    def ready(self) -> "Up":
+        assert eventually(lambda: "is ready at" in self.text or self.process.poll() is not None, 120), self.text
+        assert "is ready at" in self.text, self.text
+        return self
+
+    @property
+    def text(self) -> str:
+        return self.said.read_text()
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        return json.loads((self.directory / "credentials.json").read_text())
+
+    def client(self) -> Client:
+        return Client(self.credentials["url"], self.credentials["api_key"])
+
+    def family(self) -> list[int]:
+        return [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
+
+    def child(self, word: str) -> psutil.Process:
+        """Return the direct child whose command line has ``word``."""
+        children = psutil.Process(self.process.pid).children()
+        return next(one for one in children if any(word in part for part in one.cmdline()))
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        family = self.family()
+        self.process.send_signal(number)
+        self.process.communicate(timeout=60)
+        assert eventually(lambda: not any(is_alive(pid) for pid in family), 5), self.text
+        return self.process.returncode
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    service = Up(tmp_path_factory.mktemp("a folder") / "data").ready()
+    yield service
+    if service.process.poll() is None:
+        service.stop()
+
+
+def test_it_is_ready_and_its_key_works(up):
+    url, key = up.credentials["url"], up.credentials["api_key"]
+    assert httpx.get(f"{url}/readyz").status_code == 200
+    assert httpx.get(f"{url}/v1/jobs").status_code == 401
+    assert httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    assert url in up.text
+    assert key not in up.text
+
+
+def test_the_credentials_are_for_the_owner_alone(up):
+    assert (up.directory / "credentials.json").stat().st_mode & 0o777 == 0o600
+    assert up.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_listens_beyond_the_loopback_interface(up):
+    for pid in [up.process.pid, *up.family()]:
+        for connection in psutil.Process(pid).net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                assert connection.laddr.ip == "127.0.0.1"
+
+
+def test_the_command_line_finds_the_service_and_trains(up, tmp_path):
+    (tmp_path / "job.json").write_text(json.dumps(JOB))
+    environment = {**os.environ, "MODELWRIGHT_DATA_DIR": str(up.directory)}
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "modelwright", *arguments]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    job_id = run("submit", "job.json", "--watch")
+    assert run("jobs").split("\t")[:2] == [job_id, "succeeded"]
+    assert json.loads(run("show", job_id, "--json"))["name"] == "tiny"
+    weights = Path(run("download", job_id, "-o", str(tmp_path / "weights.safetensors")))
+    assert int.from_bytes(weights.read_bytes()[:8], "little") < weights.stat().st_size
+
+
+def test_a_second_start_on_the_same_folder_is_refused_while_the_first_runs(up):
+    second = Up(up.directory)
+    assert second.process.wait(20) == 1
+    assert re.search(rf"running on .* already \(process {up.process.pid}\)", " ".join(second.text.split()))
+    assert httpx.get(f"{up.credentials['url']}/readyz").status_code == 200
+
+
+def test_a_port_in_use_is_said_before_anything_starts(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = Up(tmp_path / "data", "--port", str(port))
+        assert refused.process.wait(20) == 1
+    assert f"Port {port} is in use" in refused.text
+    assert not (tmp_path / "data" / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "name"), [("api.main:app", "api"), ("worker.scheduler", "scheduler"), ("valkey", "Valkey")]
+)
+def test_a_part_that_dies_is_started_again_and_that_is_said(up, word, name):
+    before = up.child(word).pid
+    os.kill(before, signal.SIGKILL)
+    assert eventually(lambda: f"{name} runs again" in up.text)
+    assert f"{name} ended unexpectedly" in up.text
+    assert up.child(word).pid != before
+    assert eventually(lambda: httpx.get(f"{up.credentials['url']}/readyz").status_code == 200)
+
+
+def test_a_worker_that_dies_takes_its_children_along_and_is_replaced(up):
+    worker = up.child("worker")
+    assert "--slots" in worker.cmdline()
+    children = [child.pid for child in worker.children(recursive=True)]
+    worker.kill()
+    assert eventually(lambda: "worker runs again" in up.text)
+    assert eventually(lambda: not any(is_alive(pid) for pid in children), 5)
+    with up.client() as client:
+        assert client.wait(client.submit(JOB)["id"], timeout_seconds=60)["state"] == "succeeded"
+
+
+def test_term_stops_everything_and_the_next_start_has_yesterdays_jobs_and_key(up):
+    key = up.credentials["api_key"]
+    with up.client() as client:
+        jobs = [job["id"] for job in client.list_jobs()]
+    assert jobs
+    assert up.stop() == 0
+    again = Up(up.directory).ready()
+    with again.client() as client:
+        assert [job["id"] for job in client.list_jobs()] == jobs
+    assert again.credentials["api_key"] == key
+    again.process.send_signal(signal.SIGKILL)  # and now the hard way
+    family = again.family()
+    again.process.communicate()
+    assert eventually(lambda: not any(is_alive(pid) for pid in family), 10)
+    third = Up(up.directory).ready()
+    with third.client() as client:
+        assert [job["id"] for job in client.list_jobs()] == jobs
+    assert third.stop(signal.SIGINT) == 0
+
+
+def test_outside_servers_are_used_and_left_alone(tmp_path):
+    postgres, valkey = (
+        PostgresServer(tmp_path / "elsewhere" / "postgres"),
+        ValkeyServer(tmp_path / "elsewhere" / "valkey"),
+    )
+    postgres.start()
+    valkey.start()
+    try:
+        service = Up(tmp_path / "data", DATABASE_URL=postgres.url, REDIS_URL=valkey.url).ready()
+        with service.client() as client:
+            assert client.wait(client.submit(JOB)["id"], timeout_seconds=60)["state"] == "succeeded"
+        assert service.stop() == 0
+        assert postgres.running
+        assert valkey.running
+        assert not (tmp_path / "data" / "postgres").exists()
+    finally:
+        valkey.stop()
+        postgres.stop()
+
+
+def test_a_service_may_live_as_long_as_a_command(tmp_path):
+    code = "import sys; from modelwright import Client; print(list(Client().list_jobs())); sys.exit(7)"
+    service = Up(tmp_path / "data", "--port", "0", "--quiet", "--", sys.executable, "-c", code)
+    out, _ = service.process.communicate(timeout=60)
+    assert (out.strip(), service.process.returncode, service.text) == ("[]", 7, "")
+
+
+def test_a_folder_that_cannot_be_used_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "modelwright", "up", "--data", str(tmp_path / "file" / "data"), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert "cannot be used as the data folder" in " ".join(done.stderr.split())
