@@ -78,12 +78,12 @@ def explain(error: Exception, console: Console, *, as_json: bool) -> None:
     if as_json:
         console.out(json.dumps({"error": _as_json(error)}), highlight=False)
         return
-    console.print(Text.assemble(("✗ ", "bold red"), str(error)), highlight=False)
+    console.print(Text.assemble(("✗ ", "bold red"), str(error)), soft_wrap=True)
     for problem in getattr(error, "problems", ()):
         _explain_problem(problem, console)
     hint = getattr(error, "hint", None)
     if hint and not any(problem.hint == hint for problem in getattr(error, "problems", ())):
-        console.print(Text.assemble(("  → ", "cyan"), hint))
+        console.print(Text.assemble(("  → ", "cyan"), hint), soft_wrap=True)
     if isinstance(error, errors.ServiceError) and error.request_id:
         console.print(Text(f"  request {error.request_id}", "dim"))
 
