@@ -23,6 +23,10 @@ class Input(Protocol):
         """For example "float32"."""
 
     @property
+    def column(self) -> str | None:
+        """The data column; None stands for the input's own name."""
+
+    @property
     def shape(self) -> Sequence[int | str] | None:
         """With the batch first."""
 
@@ -62,8 +66,8 @@ def bind_target(data: DataSection, dataset: DatasetInfo) -> tuple[str | None, li
 def _choose_columns(data: DataSection, dataset: DatasetInfo, inputs: Sequence[Input]) -> list[str]:
     if data.inputs is not None:
         return list(data.inputs)
-    names = [one.name for one in inputs]
-    if names and all(name in dataset.columns for name in names):
+    names = [one.column or one.name for one in inputs]
+    if any(one.column for one in inputs) or (names and all(name in dataset.columns for name in names)):
         return names
     return list(dataset.inputs)
 

@@ -15,6 +15,7 @@ class Input:
     name: str
     dtype: str | None = None
     shape: tuple[int | str, ...] | None = None
+    column: str | None = None
 
 
 @dataclass
@@ -72,6 +73,12 @@ def test_inputs_bind_by_name_then_by_position():
     resolved = put_together(inputs=[Input("x", "float32", ("B", 1, 8, 8))], data={"inputs": ["image"]})
     assert resolved["data"]["bindings"] == [{"input": "x", "column": "image"}]
     assert preflight_inputs(resolved) == {"x": {"dtype": "float32", "shape": ["B", 1, 8, 8]}}
+
+
+def test_an_input_may_name_its_column():
+    resolved = put_together(inputs=[Input("x", column="image")])
+    assert resolved["data"]["bindings"] == [{"input": "x", "column": "image"}]
+    assert refusal(inputs=[Input("x", column="images")]) == [("unknown_column", "/data/inputs")]
 
 
 def test_without_declared_inputs_the_preflight_names_the_columns():

@@ -1,0 +1,161 @@
+"""Training stopped anywhere and resumed ends in the same bits as training that was never disturbed."""
+
+import pytest
+import torch
+
+from tests.worker.trainer.harness import Line, assert_same_bits, make_job, read, resumed, train
+
+# Dropout draws random numbers, batch norm keeps running statistics in buffers.
+MODEL = "Sequential(Linear(64, 8), BatchNorm1d(8), ReLU(), Dropout(0.3), Linear(8, 10))"
+EVERY_STEP = {"every": {"steps": 1}}
+STEPS = 12
+
+OPTIMIZERS = {
+    "SGD": {"type": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3, "nesterov": True},
+    "SGD-plain": {"type": "SGD", "lr": 0.1},
+    "Adam": {"type": "Adam", "lr": 0.01},
+    "Adam-amsgrad": {"type": "Adam", "lr": 0.01, "amsgrad": True, "weight_decay": 1e-3},
+    "AdamW": {"type": "AdamW", "lr": 0.01},
+    "RMSprop": {"type": "RMSprop", "lr": 0.001, "momentum": 0.9, "centered": True},
+    "Adagrad": {"type": "Adagrad", "lr": 0.05, "lr_decay": 0.01},
+}
+SCHEDULERS = {
+    "StepLR": {"type": "StepLR", "step_size": 1, "gamma": 0.5},
+    "MultiStepLR": {"type": "MultiStepLR", "milestones": [2, 3, 3, 7], "interval": "step"},
+    "ExponentialLR": {"type": "ExponentialLR", "gamma": 0.9, "interval": "step"},
+    "ConstantLR": {"type": "ConstantLR", "total_iters": 5, "interval": "step"},
+    "LinearLR": {"type": "LinearLR", "total_iters": 8, "interval": "step"},
+    "PolynomialLR": {"type": "PolynomialLR", "power": 2.0, "interval": "step"},
+    "CosineAnnealingLR": {"type": "CosineAnnealingLR", "interval": "step"},
+    "CosineAnnealingWarmRestarts": {"type": "CosineAnnealingWarmRestarts", "T_0": 2, "T_mult": 2, "interval": "step"},
+    "OneCycleLR": {"type": "OneCycleLR", "max_lr": 0.1},
+}
+CASES = [pytest.param({"optimizer": section}, id=name) for name, section in OPTIMIZERS.items()] + [
+    pytest.param({"optimizer": OPTIMIZERS["SGD"], "scheduler": section}, id=name)
+    for name, section in SCHEDULERS.items()
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def final(line):
+    assert line.last == {"event": "finished", "outcome": "succeeded", "reason": None, "step": STEPS}
+    (checkpoint,) = (event for event in line.of("checkpoint") if event["final"])
+    return checkpoint
+
+
+@pytest.mark.parametrize("plan", CASES)
+def test_resuming_at_any_step_gives_the_same_bits(plan, tmp_path, cache):
+    job = make_job(tmp_path, model=MODEL, checkpoints=EVERY_STEP, cache=cache, gradient_clip={"norm": 1.0}, **plan)
+    whole = train(job)
+    expected = read(final(whole))
+    checkpoints = whole.of("checkpoint")
+    assert [event["step"] for event in checkpoints] == list(range(1, STEPS + 1))
+    job["checkpoints"] = {"every": None, "keep": 3}
+    for checkpoint in checkpoints[:-1]:
+        rest = train(resumed(job, checkpoint, tmp_path / "resumed"))
+        assert_same_bits(read(final(rest)), expected)
+        assert rest.events[0]["resume"] == "exact"
+        for name in ("train/loss", "learning_rate", "train/gradient_norm", "validation/loss"):
+            points = {step: value for step, value in whole.series(name).items() if step > checkpoint["step"]}
+            assert rest.series(name) == points
+
+
+class PauseAt(Line):
+    """Asks for a pause at the n-th look, which here is the n-th step."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.looks = number
+
+    def poll(self):
+        self.looks -= 1
+        return [{"command": "pause"}] if self.looks == 0 else []
+
+
+def test_pausing_at_every_look_and_resuming_each_time_gives_the_same_bits(tmp_path, cache):
+    from worker.trainer.main import run
+
+    job = make_job(tmp_path, model=MODEL, checkpoints=EVERY_STEP, cache=cache)
+    expected = read(final(train(job)))
+    # A look is taken before each step and between the batches of an evaluation: no pause may lose or repeat anything.
+    current, losses, seen = job, {}, 0
+    while True:
+        line = PauseAt(2)
+        run(current, line)
+        losses |= line.series("train/loss")
+        if line.last["outcome"] == "succeeded":
+            break
+        assert line.last["outcome"] == "paused"
+        checkpoints = line.of("checkpoint")
+        seen += 1
+        assert seen < 40
+        current = resumed(job, checkpoints[-1], tmp_path / f"attempt-{seen}") if checkpoints else current
+    assert_same_bits(read(final(line)), expected)
+    assert sorted(losses) == list(range(1, STEPS + 1))
+
+
+def test_a_run_without_shuffling_and_without_held_out_rows_resumes_too(tmp_path, cache):
+    data = {"shuffle": False, "drop_last": True, "split": {"train": 0.06}}
+    job = make_job(tmp_path, model=MODEL, checkpoints=EVERY_STEP, cache=cache, data=data)
+    whole = train(job)
+    assert {name.split("/")[0] for event in whole.of("metrics") for name in event["series"]} == {
+        "train",
+        "learning_rate",
+    }
+    for checkpoint in whole.of("checkpoint")[:-1]:
+        rest = train(resumed(job, checkpoint, tmp_path / "resumed"))
+        assert_same_bits(read(rest.of("checkpoint")[-1]), read(whole.of("checkpoint")[-1]))
+
+
+def test_tied_weights_stay_tied(tmp_path, cache):
+    model = {
+        "modules": {
+            "Tied": {
+                "init": [
+                    {"a": "Linear(64, 64)"},
+                    {"b": "Linear(64, 64)"},
+                    {"head": "Linear(64, 10)"},
+                    {"tie": ["b.weight", "a.weight"]},
+                ],
+                "forward": ["return self.head(F.relu(self.b(F.relu(self.a(x)))))"],
+            }
+        },
+        "model": "Tied()",
+    }
+    job = make_job(tmp_path, model=model, checkpoints=EVERY_STEP, cache=cache)
+    whole = train(job)
+    expected = read(whole.of("checkpoint")[-1])
+    assert torch.equal(expected[0]["a.weight"], expected[0]["b.weight"])
+    rest = train(resumed(job, whole.of("checkpoint")[4], tmp_path / "resumed"))
+    assert_same_bits(read(rest.of("checkpoint")[-1]), expected)
+
+
+def test_a_resume_elsewhere_is_called_approximate_and_says_why(tmp_path, cache):
+    job = make_job(tmp_path, model=MODEL, checkpoints=EVERY_STEP, cache=cache)
+    checkpoint = train(job).of("checkpoint")[3]
+    line = train({**resumed(job, checkpoint, tmp_path / "resumed"), "threads": 2})
+    torch.set_num_threads(1)
+    started = line.events[0]
+    assert started["resumed_from_step"] == 4
+    assert started["resume"] == "approximate"
+    assert started["differences"] == ["threads: 1 then, 2 now"]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "state.safetensors", "state.json"])
+def test_a_damaged_checkpoint_is_refused(name, tmp_path, cache):
+    from pathlib import Path
+
+    job = make_job(tmp_path, model=MODEL, checkpoints=EVERY_STEP, cache=cache)
+    checkpoint = train(job).of("checkpoint")[3]
+    path = Path(checkpoint["directory"]) / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    line = train(resumed(job, checkpoint, tmp_path / "resumed"))
+    assert line.last["event"] == "failed"
+    assert line.last["error"]["code"] == "checkpoint_corrupt"
+    assert line.last["error"]["retryable"]

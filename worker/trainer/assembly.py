@@ -1,0 +1,136 @@
+"""Builds a trainer from a job: everything that happens before the first step."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from services.definition import Definition, check
+from worker.trainer.cadence import Cadence
+from worker.trainer.checkpoint import CheckpointWriter, Restored, read_checkpoint
+from worker.trainer.control import Control, Line
+from worker.trainer.data import Batches, Part, load_parts
+from worker.trainer.environment import choose_device, describe, differences, prepare_process
+from worker.trainer.evaluation import Evaluator
+from worker.trainer.failures import single_sample_failure
+from worker.trainer.job import Job
+from worker.trainer.loop import Trainer
+from worker.trainer.objective import Objective
+from worker.trainer.optim import Schedule, build_clip, build_optimizer
+from worker.trainer.recorder import Recorder
+
+Build = Callable[[Definition], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    device: torch.device
+    environment: Mapping[str, Any]
+
+
+def assemble(job: Job, line: Line, build: Build) -> Trainer:
+    """Return the trainer of a job, at its first step or where its checkpoint left off; says ``started`` on the way.
+
+    Raises:
+        InvalidRequest: the definition is not valid.
+        TrainingFailure: data, device or checkpoint are not as they must be.
+    """
+    definition = check(job.definition)
+    device = choose_device(job.device)
+    prepare_process(job, device)
+    environment = describe(job, device, definition.sha256)
+    restored = read_checkpoint(job.resume) if job.resume else None
+    _announce(line, environment, restored)
+    parts = load_parts(job.data, device)
+    model = build(definition).to(device).train()
+    trainer = _put_together(job, line, model=model, parts=parts, site=_Site(device, environment), restored=restored)
+    _check_single_samples(model, trainer.batches, parts["train"])
+    if restored is not None:
+        trainer.load_state_dict(restored)
+    return trainer
+
+
+def _announce(line: Line, environment: Mapping[str, Any], restored: Restored | None) -> None:
+    event: dict[str, Any] = {"event": "started", "pid": os.getpid(), "environment": environment}
+    event |= {"isolation": list(line.isolation), "resumed_from_step": restored.step if restored else None}
+    if restored is not None:
+        differing = differences(restored.environment, environment)
+        event |= {"resume": "approximate" if differing else "exact", "differences": differing}
+    line.emit(event)
+    line.emit({"event": "phase", "phase": "loading_data"})
+
+
+def _put_together(
+    job: Job, line: Line, *, model: nn.Module, parts: Mapping[str, Part], site: _Site, restored: Restored | None
+) -> Trainer:
+    plan, step = job.training, restored.step if restored else 0
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = build_optimizer(plan["optimizer"], parameters)
+    objective = Objective(plan["loss"], parts, site.device)
+    batches = _batches(job, parts["train"])
+    elapsed = restored.state["elapsed_seconds"] if restored else 0.0
+    control = Control(line, runtime_seconds=job.max_runtime_seconds - elapsed)
+    evaluator = Evaluator(model, objective, plan["metrics"], batch_size=job.data["batch_size"], look=control.look)
+    return Trainer(
+        model=model,
+        objective=objective,
+        optimizer=optimizer,
+        schedule=Schedule(plan["scheduler"], optimizer),
+        clip_gradients=build_clip(plan["gradient_clip"], parameters),
+        batches=batches,
+        parts=parts,
+        evaluator=evaluator,
+        recorder=_recorder(plan, line, batches.steps_per_epoch),
+        writer=CheckpointWriter(job.output),
+        cadence=Cadence(
+            job.checkpoints["every"], steps_per_epoch=batches.steps_per_epoch, step=step, now=time.monotonic()
+        ),
+        control=control,
+        line=line,
+        environment=site.environment,
+        device=site.device,
+        total_steps=plan["total_steps"],
+    )
+
+
+def _batches(job: Job, part: Part) -> Batches:
+    data = job.data
+    return Batches(
+        part,
+        batch_size=data["batch_size"],
+        shuffle=data["shuffle"],
+        drop_last=data["drop_last"],
+        seed=job.training["seed"],
+    )
+
+
+def _recorder(plan: Mapping[str, Any], line: Line, steps_per_epoch: int) -> Recorder:
+    return Recorder(
+        line,
+        total_steps=plan["total_steps"],
+        total_epochs=plan["total_epochs"],
+        steps_per_epoch=steps_per_epoch,
+        fails_on_non_finite=plan["on_non_finite"] == "fail",
+    )
+
+
+def _check_single_samples(model: nn.Module, batches: Batches, part: Part) -> None:
+    """Find out before the first step whether a batch of one row, if there is one, breaks batch normalisation."""
+    has_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if not has_norm or 1 not in batches.sizes():
+        return
+    trial = copy.deepcopy(model)
+    inputs, _ = next(part.batches(1))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            trial(*inputs)
+        except ValueError as error:
+            if "Expected more than 1 value per channel" in str(error):
+                raise single_sample_failure() from None

@@ -1,0 +1,50 @@
+"""Loss and metrics over a part of the data that the model does not train on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from worker.trainer.data import Part
+from worker.trainer.metrics import build_metrics
+from worker.trainer.objective import Objective
+
+_BATCHES_PER_BATCH = 4  # no gradients are kept, so more rows fit
+
+
+class Evaluator:
+    """Runs the model in eval mode. Training does not notice: random generators and mode are as before."""
+
+    def __init__(
+        self, model: nn.Module, objective: Objective, metrics: list[str], *, batch_size: int, look: Callable[[], None]
+    ) -> None:
+        self._model = model
+        self._objective = objective
+        self._metrics = metrics
+        self._batch_size = batch_size * _BATCHES_PER_BATCH
+        self._look = look
+
+    def evaluate(self, part: Part) -> dict[str, Tensor]:
+        """Return ``loss`` and the metrics as tensors; ``look`` is called between batches and may raise.
+
+        The loss is the mean over rows (or the sum, when the loss sums).
+        """
+        device = part.target.device
+        metrics = build_metrics(self._metrics, self._objective.type)
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
+            self._model.eval()
+            try:
+                for inputs, target in part.batches(self._batch_size):
+                    self._look()
+                    output = self._model(*inputs)
+                    loss = self._objective.compute(output, target)
+                    total += loss * len(target) if self._objective.averages else loss
+                    for metric in metrics.values():
+                        metric.update(output, target)
+            finally:
+                self._model.train()
+        mean = total / len(part) if self._objective.averages else total
+        return {"loss": mean, **{name: metric.compute() for name, metric in metrics.items()}}

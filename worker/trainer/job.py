@@ -1,0 +1,49 @@
+"""The job file: everything that a trainer is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_DEFAULT_RUNTIME_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt at a job; the sections are those of the resolved request, and their members are named there."""
+
+    job_id: str
+    attempt: int
+    definition: Any
+    data: Mapping[str, Any]
+    training: Mapping[str, Any]
+    checkpoints: Mapping[str, Any]
+    output: Path
+    device: str
+    threads: int
+    max_runtime_seconds: float
+    resume: Path | None
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> Job:
+        """Read the content of a job file.
+
+        Raises:
+            KeyError: a member is missing; a supervisor never writes such a file.
+        """
+        resume = payload.get("resume")
+        return cls(
+            job_id=payload["job_id"],
+            attempt=int(payload.get("attempt", 1)),
+            definition=payload["definition"],
+            data=payload["data"],
+            training=payload["training"],
+            checkpoints=payload["checkpoints"],
+            output=Path(payload["output"]),
+            device=payload.get("device", "auto"),
+            threads=int(payload.get("threads", 1)),
+            max_runtime_seconds=float(payload.get("max_runtime_seconds", _DEFAULT_RUNTIME_SECONDS)),
+            resume=Path(resume["directory"]) if resume else None,
+        )

@@ -1,0 +1,50 @@
+"""Runs one attempt at a job and says how it ended: the function that a supervisor's fork server calls."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import torch._dynamo  # noqa: F401 - an optimizer imports it at its first step, for two seconds: better before the fork
+
+from services.errors import TrainingFailure
+from services.modules import build
+from worker.trainer.assembly import Build, assemble
+from worker.trainer.control import Line
+from worker.trainer.failures import StepFailure, explain
+from worker.trainer.job import Job
+from worker.trainer.loop import Trainer
+
+SUCCESS, FAILURE = 0, 1
+
+
+def run(payload: Mapping[str, Any], line: Line) -> int:
+    """Train the job in ``payload`` and report on ``line``; return the exit code. No exception leaves this function."""
+    return train(payload, line, build)
+
+
+def train(payload: Mapping[str, Any], line: Line, build: Build) -> int:
+    """Do what ``run`` does, with a way of one's own to build the model."""
+    trainer: Trainer | None = None
+    try:
+        trainer = assemble(Job.from_payload(payload), line, build)
+        trainer.control.install_signals()
+        ending = trainer.run()
+    except Exception as error:  # noqa: BLE001 - every failure ends as an event; the traceback goes to the log
+        traceback.print_exc()
+        _report(error, trainer, payload, line)
+        return FAILURE
+    line.emit({"event": "finished", "outcome": ending.outcome, "reason": ending.reason, "step": trainer.step})
+    return SUCCESS
+
+
+def _report(error: Exception, trainer: Trainer | None, payload: Mapping[str, Any], line: Line) -> None:
+    if trainer is not None:
+        with contextlib.suppress(Exception):
+            trainer.writer.wait()  # the last good checkpoint is announced before the end is
+    batch_size = payload.get("data", {}).get("batch_size", 1)
+    failure: TrainingFailure = explain(error, trainer.model if trainer else None, batch_size=batch_size)
+    step = failure.step if isinstance(failure, StepFailure) else trainer.step if trainer else 0
+    line.emit({"event": "failed", "error": failure.to_dict(), "step": step})

@@ -1,0 +1,123 @@
+"""Collects what training measures, as tensors, and reports it now and then: one read of the device a report."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worker.trainer.control import Line
+from worker.trainer.failures import StepFailure
+
+FLUSH_SECONDS = 0.5
+_HEARTBEAT_SECONDS = 10.0
+LOSS = "train/loss"
+
+
+class Recorder:
+    """Series of points; the loss has one for every step.
+
+    ``latest`` holds the newest value of each series, as of the last flush.
+    """
+
+    def __init__(
+        self, line: Line, *, total_steps: int, total_epochs: int, steps_per_epoch: int, fails_on_non_finite: bool
+    ) -> None:
+        self.latest: dict[str, float] = {}
+        self._line = line
+        self._total_steps = total_steps
+        self._total_epochs = total_epochs
+        self._steps_per_epoch = steps_per_epoch
+        self.fails_on_non_finite = fails_on_non_finite
+        self._series: dict[str, tuple[list[int], list[float | Tensor]]] = {}
+        self._losses: list[Tensor] = []
+        self._loss_from = 0
+        self._flushed_at = time.monotonic()
+        self._flushed_step = 0
+        self._rate = 0.0
+        self.record_loss = self._losses.append
+
+    def start(self, step: int) -> None:
+        """Begin at ``step`` (0, or where a resume goes on)."""
+        self._loss_from = self._flushed_step = step
+        self._flushed_at = time.monotonic()
+
+    def record(self, name: str, step: int, value: float | Tensor) -> None:
+        """Add one point; a tensor is read at the next flush."""
+        steps, values = self._series.setdefault(name, ([], []))
+        steps.append(step)
+        values.append(value)
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether it is time for a flush."""
+        return now - self._flushed_at >= FLUSH_SECONDS
+
+    def flush(self, step: int) -> None:
+        """Report everything up to ``step``.
+
+        Raises:
+            StepFailure: ``non_finite_loss`` with the first step whose loss is NaN or infinite; what was measured
+                up to there is reported first.
+        """
+        series, failure = self._collect()
+        now = time.monotonic()
+        if not series and now - self._flushed_at < _HEARTBEAT_SECONDS and step == self._flushed_step:
+            return
+        if now > self._flushed_at and step > self._flushed_step:
+            self._rate = (step - self._flushed_step) / (now - self._flushed_at)
+        self._flushed_at, self._flushed_step = now, step
+        self.latest |= {name: points["values"][-1] for name, points in series.items()}
+        self._line.emit(
+            {
+                "event": "metrics",
+                "step": step,
+                "epoch": self.epochs_done(step),
+                "total_steps": self._total_steps,
+                "total_epochs": self._total_epochs,
+                "steps_per_second": round(self._rate, 3),
+                "series": series,
+                "latest": dict(self.latest),
+            }
+        )
+        if failure is not None:
+            raise failure
+
+    def epochs_done(self, step: int) -> int:
+        """Return how many epochs are complete; the last one also when the plan cuts it short."""
+        return self._total_epochs if step >= self._total_steps else step // self._steps_per_epoch
+
+    def _collect(self) -> tuple[dict[str, Any], StepFailure | None]:
+        """Read what is waiting, up to the first step whose loss is not finite."""
+        failure, last = None, math.inf
+        series: dict[str, Any] = {}
+        if self._losses:
+            values = torch.stack(self._losses).double().tolist()
+            first = self._loss_from + 1
+            if self.fails_on_non_finite and not all(map(math.isfinite, values)):
+                failure = _non_finite(first, values)
+                last = failure.step
+                values = values[: failure.step - first + 1]
+            series[LOSS] = {"steps": list(range(first, first + len(values))), "values": values}
+            self._loss_from += len(self._losses)
+            self._losses.clear()
+        for name, (steps, raw) in self._series.items():
+            kept = sum(step <= last for step in steps)
+            if kept:
+                series[name] = {"steps": steps[:kept], "values": [float(value) for value in raw[:kept]]}
+        self._series = {}
+        return series, failure
+
+
+def _non_finite(first_step: int, values: list[float]) -> StepFailure:
+    index = next(index for index, value in enumerate(values) if not math.isfinite(value))
+    step = first_step + index
+    return StepFailure(
+        f"The loss is {values[index]} at step {step}.",
+        step=step,
+        code="non_finite_loss",
+        hint="Try a smaller learning rate, or gradient_clip; the last checkpoint holds finite weights.",
+        pointer="/training/optimizer/lr",
+    )
