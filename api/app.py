@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI
-from services.preflight import Preflight
 
 from api import checkpoints, errors, health, jobs, metrics, openapi
 from api.body import BodyLimits
@@ -16,11 +16,15 @@ from api.middleware import RequestContext
 from services.config import Settings
 from services.db.engine import Database
 from services.health import redis_client
+from services.preflight import Preflight
 from services.queue import Doorbell
 from services.tenants.cache import PrincipalCache
 
 THREADS = 16
 """Endpoints that run at once. More would only queue for the interpreter's lock and for database connections."""
+
+SUBMISSIONS = 8
+"""Submissions that may be checked at once: hard definitions must leave threads for everybody who only looks."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -54,6 +58,7 @@ def _private() -> APIRouter:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.submission_slots = asyncio.Semaphore(SUBMISSIONS)
     with ExitStack() as stack:
         app.state.parts = await anyio.to_thread.run_sync(_open_parts, app.state.settings, stack)
         yield

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 import redis
 from fastapi import Depends, Request
-from services.preflight import Preflight
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from services.config import Settings
 from services.db.engine import Database
+from services.errors import Unavailable
+from services.preflight import Preflight
 from services.queue import Doorbell
 from services.tenants import service as tenants
 from services.tenants.cache import PrincipalCache
 from services.tenants.service import Principal
+
+SLOT_SECONDS = 30.0
+"""How long a submission waits for its turn before it is told to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,25 @@ def may(scope: str) -> Callable[[Principal], Awaitable[Principal]]:
     return allowed
 
 
+async def submission_slot(request: Request) -> AsyncIterator[None]:
+    """Hold one of the few places for requests that may wait for a preflight, so that they leave threads for the rest.
+
+    Waiting for a place costs no thread. Take it after the body is read: a slow sender must not hold one.
+
+    Raises:
+        Unavailable: none came free in time.
+    """
+    slots: asyncio.Semaphore = request.app.state.submission_slots
+    try:
+        await asyncio.wait_for(slots.acquire(), SLOT_SECONDS)
+    except TimeoutError:
+        raise Unavailable("Too many definitions are being checked.") from None
+    try:
+        yield
+    finally:
+        slots.release()
+
+
 Reader = Annotated[Principal, Depends(may("jobs:read"))]
 Writer = Annotated[Principal, Depends(may("jobs:write"))]
 
@@ -82,6 +106,7 @@ def write_session(parts: ServiceParts) -> Iterator[Session]:
 
 
 # Scope "function": the default would commit after the client has its 201.
+SubmissionSlot = Annotated[None, Depends(submission_slot, scope="function")]
 ReadSession = Annotated[Session, Depends(read_session, scope="function")]
 WriteSession = Annotated[Session, Depends(write_session, scope="function")]
 

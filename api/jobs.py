@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from api.body import JsonBody
-from api.dependencies import Reader, ReadSession, ServiceParts, Writer, WriteSession
+from api.dependencies import Reader, ReadSession, ServiceParts, SubmissionSlot, Writer, WriteSession
 from api.openapi import answer, json_request, problems
 from api.query import CreateJobQuery, JobsQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json
@@ -36,10 +36,11 @@ IdempotencyKey = Annotated[
 )
 def create_job(
     *,
-    body: JsonBody,
-    query: Annotated[CreateJobQuery, Query()],
-    session: WriteSession,
     caller: Writer,
+    query: Annotated[CreateJobQuery, Query()],
+    body: JsonBody,
+    _slot: SubmissionSlot,
+    session: WriteSession,
     parts: ServiceParts,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:

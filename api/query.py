@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -16,6 +17,7 @@ from services.metrics.service import MAX_POINTS
 MAX_LIMIT = 100
 _MAX_STEP = 2**63 - 1
 _LABEL = "label."
+_SHOWN_CHARACTERS = 80
 _RANGE_ERRORS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "int_parsing_size"}
 _RANGE_ERRORS |= {"string_too_long", "too_long", "string_too_short", "too_short"}
 
@@ -73,7 +75,7 @@ class JobsQuery(PageQuery):
         """Return the labels asked for.
 
         Raises:
-            InvalidRequest: ``extra_forbidden`` for a name that is no ``label.…``, ``unknown_state`` for a state.
+            InvalidRequest: ``extra_forbidden`` for a name that is no ``label.…``, ``unknown_value`` for a state.
         """
         extra: Mapping[str, Any] = self.model_extra or {}
         problems = [_unknown(name) for name in extra if not name.startswith(_LABEL) or name == _LABEL]
@@ -111,24 +113,40 @@ def query_problems(pydantic_errors: Sequence[Mapping[str, Any]]) -> list[Problem
 
 
 def _problem(error: Mapping[str, Any]) -> Problem:
-    kind, name = error["type"], str(error["loc"][1]) if len(error["loc"]) > 1 else ""
+    kind, name = error["type"], str(error["loc"][1])[:_SHOWN_CHARACTERS] if len(error["loc"]) > 1 else ""
     if kind == "extra_forbidden":
         return _unknown(name)
     if kind in _RANGE_ERRORS:
-        return ParameterProblem("out_of_range", f"`{name}`: {error['msg']}.", parameter=name)
+        limits = _limits().get(name, error["msg"])
+        return ParameterProblem("out_of_range", f"`{name}` is out of range: {limits}.", parameter=name)
     # Query strings hold text only: what does not parse as a number is no number.
     code = kind.removesuffix("_parsing") + "_type" if kind.endswith("_parsing") else kind
     return ParameterProblem(code, f"`{name}`: {error['msg']}.", parameter=name)
 
 
+@cache
+def _limits() -> dict[str, str]:
+    """Return, in words, between what each numeric parameter must lie."""
+    words = {}
+    for model in (PageQuery, MetricsQuery):
+        for name, schema in model.model_json_schema()["properties"].items():
+            node = next((one for one in schema.get("anyOf", [schema]) if "minimum" in one), None)
+            if node:
+                words[name] = f"it must be at least {node['minimum']} and at most {node['maximum']}"
+    return words
+
+
 def _unknown(name: str) -> Problem:
-    return ParameterProblem("extra_forbidden", f"There is no query parameter `{name[:80]}` here.", parameter=name[:80])
+    shown = name[:_SHOWN_CHARACTERS]
+    return ParameterProblem("extra_forbidden", f"There is no query parameter `{shown}` here.", parameter=shown)
 
 
 def _repeated(name: str) -> Problem:
-    return ParameterProblem("duplicate_name", f"`{name[:80]}` is given twice.", parameter=name[:80])
+    shown = name[:_SHOWN_CHARACTERS]
+    return ParameterProblem("duplicate_name", f"`{shown}` is given twice.", parameter=shown)
 
 
 def _no_state(state: str) -> Problem:
     hint = f"One of {', '.join(STATES)}."
-    return ParameterProblem("unknown_state", f"There is no state `{state[:80]}`.", hint=hint, parameter="status")
+    detail = f"There is no state `{state[:_SHOWN_CHARACTERS]}`."
+    return ParameterProblem("unknown_value", detail, hint=hint, parameter="status")

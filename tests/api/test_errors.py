@@ -94,7 +94,7 @@ PARAMETERS = {
     "limit 10^30": ("/v1/jobs?limit=1" + "0" * 30, "out_of_range", "limit"),
     "limit ten": ("/v1/jobs?limit=ten", "int_type", "limit"),
     "limit 1.5": ("/v1/jobs?limit=1.5", "int_type", "limit"),
-    "an unknown state": ("/v1/jobs?status=queued,asleep", "unknown_state", "status"),
+    "an unknown state": ("/v1/jobs?status=queued,asleep", "unknown_value", "status"),
     "a label twice": ("/v1/jobs?label.a=1&label.a=2", "duplicate_name", "label.a"),
     "a flag that is none": ("/v1/jobs?validate_only=perhaps", "bool_type", "validate_only"),
 }
@@ -105,6 +105,11 @@ def test_a_bad_query_parameter_is_refused_by_name(client, problem, path, code, p
     is_post = "validate_only" in path
     found = problem(client.post(path, json={}) if is_post else client.get(path), 422)
     assert [(one["code"], one["parameter"]) for one in found["errors"]] == [(code, parameter)]
+
+
+def test_a_limit_out_of_range_is_told_both_limits(client, problem):
+    found = problem(client.get("/v1/jobs?limit=1000000000"), 422)
+    assert "at least 1 and at most 100" in found["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize(

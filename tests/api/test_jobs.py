@@ -1,11 +1,14 @@
 """Jobs over HTTP: submit once, look cheaply, page through, cancel."""
 
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select
 
 from api import examples
+from api.app import SUBMISSIONS
 from services.db.models import Job
 from services.jobs.states import transition
 from tests.factories import add_job
@@ -163,3 +166,25 @@ def test_cancel_twice_is_cancel_once_and_a_finished_job_says_its_state(caller, d
     done = add_job(database, caller.tenant_id, state="succeeded")
     found = problem(caller.client.post(f"/v1/jobs/{done}/cancel"), 409)
     assert (found["code"], found["state"]) == ("already_terminal", "succeeded")
+
+
+def test_hard_definitions_leave_threads_for_those_who_look(caller, database, monkeypatch):
+    checking, may_end = threading.Semaphore(0), threading.Event()
+
+    def slow(**_):
+        checking.release()
+        assert may_end.wait(30)
+        return {"object": "validation"}
+
+    monkeypatch.setattr("services.jobs.service.validate", slow)
+    with ThreadPoolExecutor(30) as pool:
+        asked = [pool.submit(caller.client.post, "/v1/jobs?validate_only=true", json=REQUEST) for _ in range(30)]
+        for _ in range(SUBMISSIONS):
+            assert checking.acquire(timeout=20)
+        try:
+            job = add_job(database, caller.tenant_id)
+            assert caller.client.get(f"/v1/jobs/{job}", timeout=10).status_code == 200
+            assert not checking.acquire(timeout=0.1)
+        finally:
+            may_end.set()
+        assert [one.result().status_code for one in asked] == [200] * 30
