@@ -1,0 +1,54 @@
+"""Looking at jobs, as their tenant may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.errors import InvalidRequest, NotFound, Problem
+from services.identifiers import check_id
+from services.jobs import repository
+from services.jobs.views import job_view
+from services.pages import Page
+
+
+def get_job(session: Session, *, tenant_id: str, job_id: str) -> dict[str, Any]:
+    """Return one job's view.
+
+    Raises:
+        NotFound: the tenant has no such job.
+        InvalidRequest: ``invalid_id``.
+    """
+    found = repository.find(session, tenant_id=tenant_id, job_id=check_id(job_id, "job"))
+    if found is None:
+        raise NotFound()
+    return job_view(found)
+
+
+def list_jobs(
+    session: Session,
+    *,
+    tenant_id: str,
+    limit: int = 20,
+    after: str | None = None,
+    states: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
+) -> Page:
+    """Return a page of the tenant's jobs, newest first.
+
+    Raises:
+        InvalidRequest: ``invalid_cursor``.
+    """
+    rows = repository.page(
+        session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after), states=states, labels=labels or {}
+    )
+    return Page.of([job_view(row) for row in rows], limit=limit)
+
+
+def _cursor(after: str | None) -> str | None:
+    try:
+        return after and check_id(after, "job")
+    except InvalidRequest:
+        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None
