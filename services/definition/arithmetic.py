@@ -55,15 +55,23 @@ def apply(operation: ast.AST, left: object, right: object = None) -> object:
         raise Unusable(str(error)) from None
 
 
-def _check_operands(operation: ast.AST, left: object, right: object) -> None:
-    if isinstance(operation, ast.Pow) and isinstance(left, int) and isinstance(right, int) and right > 0:
-        if abs(left) > 1 and right * math.log2(abs(left)) > 63:
-            raise TooLarge("this power exceeds 2^63")
+def _power_exceeds(base: int, exponent: int) -> bool:
+    return exponent > 0 and abs(base) > 1 and exponent * math.log2(abs(base)) > 63
+
+
+def _check_operands(operation: ast.AST, left: Any, right: Any) -> None:
+    integers = isinstance(left, int) and isinstance(right, int)
+    if isinstance(operation, ast.Pow) and integers and _power_exceeds(left, right):
+        raise TooLarge("this power exceeds 2^63")
     if isinstance(operation, ast.Mult):
         for items, count in ((left, right), (right, left)):
             if isinstance(items, str | list | tuple) and isinstance(count, int):
                 _check_length(len(items) * count, items)
-    if isinstance(operation, ast.Add) and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
+    if (
+        isinstance(operation, ast.Add)
+        and isinstance(left, str | list | tuple)
+        and isinstance(right, str | list | tuple)
+    ):
         _check_length(len(left) + len(right), left)
     if isinstance(operation, ast.Mod) and isinstance(left, str):
         raise Unusable("strings have no %")
@@ -111,7 +119,9 @@ def _range(arguments: list[Any]) -> object:
         items = range(*arguments)
         length = len(items)
     except (TypeError, ValueError, OverflowError) as error:
-        raise (TooLarge("this range is too long") if isinstance(error, OverflowError) else Unusable(str(error))) from None
+        raise (
+            TooLarge("this range is too long") if isinstance(error, OverflowError) else Unusable(str(error))
+        ) from None
     if length > MAX_ITEMS:
         raise TooLarge(f"this range has {length} turns; at most {MAX_ITEMS} are allowed")
     return items

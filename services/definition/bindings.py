@@ -75,7 +75,7 @@ def _shape(value: object, place: Place, problems: Problems) -> tuple[int | str, 
         if is_name(size):
             sizes.append(size)
         elif isinstance(size, bool) or not isinstance(size, int):
-            detail = "A size is an integer, or a name such as \"B\" for a free one."
+            detail = 'A size is an integer, or a name such as "B" for a free one.'
             problems.add("int_type", detail, place.child(index))
         elif size > MAX_DIMENSION:
             problems.add("dimension_too_large", f"A size is at most {MAX_DIMENSION}.", place.child(index))

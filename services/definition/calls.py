@@ -196,7 +196,7 @@ class Calls(ABC):
 
     def _method(self, node: ast.Call, function: ast.Attribute) -> ast.expr | None:
         root = function.value
-        if isinstance(root, ast.Constant) or isinstance(root, ast.JoinedStr):
+        if isinstance(root, ast.Constant | ast.JoinedStr):
             self.problem(function, "A literal has no methods here.")
             return None
         if isinstance(root, ast.Name) and root.id not in self.scope.locals and root.id != "self":
@@ -238,4 +238,3 @@ def _is_tensor_property(value: ast.expr, name: str) -> bool:
         return isinstance(value, ast.Name | ast.IfExp)
     of_torch = isinstance(value.value, ast.Name) and value.value.id == "torch"
     return value.attr == name or (of_torch and name == "dtype")
-

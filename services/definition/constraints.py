@@ -8,7 +8,41 @@ from services.definition.problems import Place, Problems
 from services.definition.tree import Node
 
 _SIZES = frozenset(
-    ["in_features", "out_features", "in1_features", "in2_features", "in_channels", "out_channels", "num_features", "num_channels", "num_embeddings", "embedding_dim", "input_size", "hidden_size", "embed_dim", "d_model", "dim_feedforward", "kdim", "vdim", "kernel_size", "num_parameters", "n_classes", "upscale_factor", "downscale_factor", "normalized_shape", "num_layers", "nhead", "num_heads", "num_groups", "groups", "stride", "dilation", "num_encoder_layers", "num_decoder_layers", "size"]
+    [
+        "in_features",
+        "out_features",
+        "in1_features",
+        "in2_features",
+        "in_channels",
+        "out_channels",
+        "num_features",
+        "num_channels",
+        "num_embeddings",
+        "embedding_dim",
+        "input_size",
+        "hidden_size",
+        "embed_dim",
+        "d_model",
+        "dim_feedforward",
+        "kdim",
+        "vdim",
+        "kernel_size",
+        "num_parameters",
+        "n_classes",
+        "upscale_factor",
+        "downscale_factor",
+        "normalized_shape",
+        "num_layers",
+        "nhead",
+        "num_heads",
+        "num_groups",
+        "groups",
+        "stride",
+        "dilation",
+        "num_encoder_layers",
+        "num_decoder_layers",
+        "size",
+    ]
 )
 _FROM_ZERO = frozenset({"padding", "output_padding", "proj_size"})
 _PROBABILITIES = {"Dropout": "p", "Dropout1d": "p", "Dropout2d": "p", "Dropout3d": "p", "AlphaDropout": "p",
@@ -109,9 +143,7 @@ _CREATORS = frozenset({"zeros", "ones", "rand", "randn", "empty", "full", "eye",
 _ONE_NUMBER = {"arange", "randperm", "linspace"}
 
 
-def argument_table(
-    name: str, positional: list[object], keywords: dict[str, object]
-) -> dict[str, object]:
+def argument_table(name: str, positional: list[object], keywords: dict[str, object]) -> dict[str, object]:
     """Bind the values of a call to the parameters of a torch class; defaults are filled in where they are plain."""
     table: dict[str, object] = {}
     parameters = CATALOG.classes[name].parameters

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 from services.definition.limits import MAX_ITEMS
 from services.definition.tree import SEQUENCES, TABLES, TENSOR, UNKNOWN, Node, Opaque
@@ -18,16 +19,16 @@ def constant(space: str, name: str) -> object:
     return value if isinstance(value, float) else UNKNOWN
 
 
-def item(owner: object, key: object) -> object:
+def item(owner: object, key: Any) -> object:
     """Return ``owner[key]``."""
     if isinstance(owner, Node):
         return _container_item(owner, key)
     if isinstance(owner, list | tuple | str | range | dict):
-        return owner[key]  # type: ignore[index]
+        return owner[key]
     raise TypeError(f"{owner!r:.40} has no items")
 
 
-def _container_item(owner: Node, key: object) -> object:
+def _container_item(owner: Node, key: Any) -> object:
     if owner.type in TABLES:
         table: dict[str, Any] = {**owner.values, **owner.children}
         return table[str(key)]
@@ -36,7 +37,7 @@ def _container_item(owner: Node, key: object) -> object:
         for child in owner.items()[key]:
             part.append(child)
         return part
-    return owner.items()[key]  # type: ignore[index]
+    return owner.items()[key]
 
 
 def attribute(owner: Node, name: str) -> object:
@@ -104,9 +105,9 @@ def _add(owner: Node, name: str, arguments: list[Any]) -> None:
             owner.append(child)
 
 
-def pairs(items: Any, kind: str) -> list[tuple[Any, Any]]:
+def pairs(items: object, kind: str) -> list[tuple[Any, Any]]:
     """Return (name, item) for the items of a new container; ``None`` counts from 0."""
-    rows = items.items() if isinstance(items, Node) else list(items or ())
+    rows: list[Any] = items.items() if isinstance(items, Node) else list(cast("Iterable[object]", items or ()))
     if kind in TABLES:
         return [(row[0], row[1]) for row in rows]
     return [(None, row) for row in rows]

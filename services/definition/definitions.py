@@ -121,7 +121,7 @@ def _forward(value: dict[str, Any], place: Place, library: Library, members: Mem
 def function(name: str, value: object, place: Place, library: Library, scope: Scope) -> Function:
     """Check ``{"arguments": […], "body": […]}``."""
     if not isinstance(value, dict):
-        detail = f"A function is {{\"arguments\", \"body\"}}, not {type_name(value)}."
+        detail = f'A function is {{"arguments", "body"}}, not {type_name(value)}.'
         library.problems.add("invalid_argument", detail, place)
         return Function(name, [], [ast.Pass()], place)
     for member in value.keys() - _ALLOWED["function"]:

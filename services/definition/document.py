@@ -41,7 +41,7 @@ class Definition:
     """Whether the client sent the model alone, so that pointers into it have no "/model"."""
 
     @property
-    def sent(self) -> Any:
+    def sent(self) -> object:
         """The document as the client sent it: ``check(sent)`` gives the same definition and the same pointers."""
         return self.document["model"] if self.bare else self.document
 

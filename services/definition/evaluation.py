@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from services.definition import arithmetic
 from services.definition.arithmetic import TooLarge, Unusable
-from services.definition.interpreter import Frame, Interpreter, Returned
+from services.definition.interpreter import Interpreter, Returned
 from services.definition.limits import MAX_BUILD_DEPTH
 from services.definition.probe import Probe
 from services.definition.problems import Place, Problems, Stopped, place_of
 from services.definition.program import Function, Module, Parameter, Program
 from services.definition.tree import TENSOR, UNKNOWN, Node
+from services.definition.values import Frame
 
 
 def evaluate(program: Program, place: Place, problems: Problems) -> Node:
@@ -68,9 +69,7 @@ class Evaluation(Interpreter):
             return result.value
         return None
 
-    def _module(
-        self, definition: Module, arguments: list[object], keywords: dict[str, object], place: Place
-    ) -> Node:
+    def _module(self, definition: Module, arguments: list[object], keywords: dict[str, object], place: Place) -> Node:
         names = self.bound(definition.constructor.arguments, arguments, keywords, place)
         key = f"{definition.name}{names!r}" if _is_plain(names.values()) else ""
         known = self._made.get(key) if key else None
@@ -128,9 +127,8 @@ class Evaluation(Interpreter):
 
     def _part(self, node: Node, name: str, value: object, place: Place) -> None:
         if isinstance(value, Node):
-            if name in node.children or name in node.values:
-                if name in node.children:
-                    self.problems.add("duplicate_name", f"The name {name!r} is used twice.", place, "Rename one.")
+            if name in node.children:
+                self.problems.add("duplicate_name", f"The name {name!r} is used twice.", place, "Rename one.")
             node.children[name] = value
         elif isinstance(value, list | dict | tuple) and _holds_node(value):
             hint = "Use ModuleList or ModuleDict, so that its parameters belong to the model."

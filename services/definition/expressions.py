@@ -176,9 +176,7 @@ class Expressions(Calls):
         inner, generator = self._generator(node, node.generators)
         return ast.DictComp(inner.rebuild(node.key), inner.rebuild(node.value), [generator])
 
-    def _generator(
-        self, node: ast.expr, generators: list[ast.comprehension]
-    ) -> tuple[Expressions, ast.comprehension]:
+    def _generator(self, node: ast.expr, generators: list[ast.comprehension]) -> tuple[Expressions, ast.comprehension]:
         if len(generators) != 1 or generators[0].is_async:
             self.problem(node, "A comprehension has one «for» here.", "Write the outer one as a loop.")
         source = generators[0]

@@ -78,7 +78,7 @@ class Initialisers:
         if isinstance(item, str):
             return statement(item, place, self.library, self.scope)
         if not isinstance(item, dict) or not item:
-            detail = f"An item of init is {{\"name\": module}}, a statement or a block, not {type_name(item)}."
+            detail = f'An item of init is {{"name": module}}, a statement or a block, not {type_name(item)}.'
             self.library.problems.add("invalid_argument", detail, place)
             return []
         if _is_block(item):
@@ -152,7 +152,8 @@ class Initialisers:
     def _content(self, kind: str, value: object, place: Place) -> ast.expr:
         if kind == "child":
             return module(value, place, self.library, self.scope)
-        assert isinstance(value, dict)
+        if not isinstance(value, dict):
+            raise TypeError(kind)
         if kind == "parameter":
             return parameter_value(value, place, self.library, self.scope)
         return expression(value[kind], place.child(kind), self.library, self.scope)

@@ -12,7 +12,28 @@ from services.definition.problems import Place, Problems
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 ROOTS = frozenset({"torch", "nn", "F", "math", "init"})
 BUILTINS = frozenset(
-    ["range", "len", "enumerate", "zip", "int", "float", "bool", "str", "sum", "min", "max", "abs", "round", "list", "tuple", "dict", "reversed", "any", "all", "sorted"]
+    [
+        "range",
+        "len",
+        "enumerate",
+        "zip",
+        "int",
+        "float",
+        "bool",
+        "str",
+        "sum",
+        "min",
+        "max",
+        "abs",
+        "round",
+        "list",
+        "tuple",
+        "dict",
+        "reversed",
+        "any",
+        "all",
+        "sorted",
+    ]
 )
 _PYTHON = BUILTINS | ROOTS | {"self", "super", "OrderedDict", "Parameter", "RuntimeError", "getattr", "setattr"}
 

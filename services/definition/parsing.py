@@ -57,13 +57,13 @@ def parse_loop_head(source: object, place: Place, problems: Problems) -> tuple[a
     loop, text = result
     if isinstance(loop, ast.For) and not loop.orelse and [type(node) for node in loop.body] == [ast.Pass]:
         return loop, text
-    problems.add("invalid_expression", "A loop reads «name in expression».", place.at(1), 'For example "i in range(3)".')
+    problems.add(
+        "invalid_expression", "A loop reads «name in expression».", place.at(1), 'For example "i in range(3)".'
+    )
     return None
 
 
-def _single(
-    source: object, before: str, after: str, place: Place, problems: Problems
-) -> tuple[ast.stmt, Text] | None:
+def _single(source: object, before: str, after: str, place: Place, problems: Problems) -> tuple[ast.stmt, Text] | None:
     stripped = _prepare(source, place, problems)
     if stripped is None:
         return None
@@ -96,7 +96,7 @@ def _trouble(text: str) -> tuple[str, int] | None:
         return "An expression is expected here.", 1
     if len(text) > MAX_TEXT_CHARACTERS:
         return f"This string has {len(text)} characters; at most {MAX_TEXT_CHARACTERS} are allowed.", 1
-    control = next((i for i, char in enumerate(text) if ord(char) < 32 or char == "\\" or char == "\x7f"), None)
+    control = next((i for i, char in enumerate(text) if ord(char) < 32 or char in "\\\x7f"), None)
     if control is not None:
         return "Line breaks, control characters and backslashes are not allowed here.", control + 1
     if "#" in text:

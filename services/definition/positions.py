@@ -37,7 +37,7 @@ def module(value: object, place: Place, library: Library, scope: Scope) -> ast.e
     if isinstance(value, str):
         return _constructor_text(value, place, library, scope)
     if not isinstance(value, dict):
-        detail = f"A module is an object with a type, or a string like \"ReLU()\"; this is {type_name(value)}."
+        detail = f'A module is an object with a type, or a string like "ReLU()"; this is {type_name(value)}.'
         library.problems.add("invalid_argument", detail, place)
         return ast.Constant(None)
     return mark(_object(value, place, library, scope), place)
@@ -115,9 +115,7 @@ def _keywords(
     return keywords
 
 
-def _container(
-    kind: str, members: dict[str, object], place: Place, library: Library, scope: Scope
-) -> ast.expr:
+def _container(kind: str, members: dict[str, object], place: Place, library: Library, scope: Scope) -> ast.expr:
     key = _LAYER_MEMBERS[kind]
     for name in members:
         if name != key:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from contextlib import suppress
 
 from services.definition import arithmetic
 from services.definition.arithmetic import TooLarge, Unusable
-from services.definition.interpreter import Frame, Interpreter, Jumped, Returned
+from services.definition.interpreter import Interpreter, Jumped, Returned
 from services.definition.limits import MAX_FORWARD_TURNS
 from services.definition.problems import Place, Stopped
 from services.definition.program import Function, Module
 from services.definition.tree import TENSOR, UNKNOWN, Node, Opaque
+from services.definition.values import Frame
 
 
 class Probe(Interpreter):
@@ -25,16 +27,12 @@ class Probe(Interpreter):
         if isinstance(statement, Function):
             node = frame if isinstance(frame, Node) else None
             names: dict[str, object] = {argument.name: UNKNOWN for argument in statement.arguments}
-            try:
+            with suppress(Stopped, Returned):
                 self.run_body(statement.body, Frame(names, node, statement.place))
-            except (Stopped, Returned):
-                pass
             return
-        assert isinstance(frame, Frame)
-        try:
-            super().run(statement, frame)
-        except (Returned, Jumped):
-            return
+        if isinstance(frame, Frame):
+            with suppress(Returned, Jumped):
+                super().run(statement, frame)
 
     def run_for(self, loop: ast.For, frame: Frame) -> None:
         """Walk the body once, as often as the loops around it turn."""

@@ -75,9 +75,7 @@ def _if(value: dict[str, object], place: Place, library: Library, scope: Scope) 
     return ast.If(test, then, otherwise)
 
 
-def _required_body(
-    value: dict[str, object], name: str, place: Place, library: Library, scope: Scope
-) -> list[ast.stmt]:
+def _required_body(value: dict[str, object], name: str, place: Place, library: Library, scope: Scope) -> list[ast.stmt]:
     if name not in value:
         library.problems.add("missing", f"This block needs {name!r}.", place, f'Add "{name}": [ … ].')
         return [ast.Pass()]
@@ -146,7 +144,7 @@ class Statements:
                 self.expressions.problem(node, "break and continue stand inside a loop.")
             return type(node)()
         detail = f"{type(node).__name__} statements are not part of the language."
-        hint = "Write blocks as objects: {\"for\": …, \"do\": […]}." if isinstance(node, ast.For | ast.If) else None
+        hint = 'Write blocks as objects: {"for": …, "do": […]}.' if isinstance(node, ast.For | ast.If) else None
         self.expressions.problem(node, detail, hint)
         return None
 

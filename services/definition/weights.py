@@ -50,9 +50,7 @@ def path_node(path: object, place: Place, library: Library) -> ast.expr:
     return mark(node, place)
 
 
-def rules(
-    value: object, place: Place, library: Library, number: int
-) -> tuple[list[ast.FunctionDef], list[ast.stmt]]:
+def rules(value: object, place: Place, library: Library, number: int) -> tuple[list[ast.FunctionDef], list[ast.stmt]]:
     """Check weight rules; returns the method that ``Module.apply`` runs and the statements of ``__init__``."""
     if not isinstance(value, list):
         library.problems.add("list_type", f"weights is an array of rules, not {type_name(value)}.", place)

@@ -1,4 +1,4 @@
-"""Builds ``services/definition/catalog/catalog.json`` from the installed torch: ``python -m services.modules.catalog_build``."""
+"""Builds ``services/definition/catalog/catalog.json`` from the installed torch; run it as a module."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ PATH = Path(__file__).parents[1] / "definition" / "catalog" / "catalog.json"
 
 _FAMILIES = (
     ("loss", r"Loss$"), ("container", r"^(Sequential|Module(List|Dict)|Parameter(List|Dict))$"),
-    ("convolution", r"Conv|Fold$"), ("pooling", r"Pool"), ("padding", r"Pad\dd$"), ("normalisation", r"Norm|LRN|LocalResp"),
+    ("convolution", r"Conv|Fold$"), ("pooling", r"Pool"), ("padding", r"Pad\dd$"),
+    ("normalisation", r"Norm|LRN|LocalResp"),
     ("recurrent", r"^(RNN|LSTM|GRU)"), ("transformer", r"Transformer|MultiheadAttention"), ("dropout", r"Dropout"),
     ("linear", r"^(Linear|Bilinear|Identity)$"), ("embedding", r"^Embedding"), ("shape", r"latten|Shuffle|Upsampl"),
     ("distance", r"Similarity|Distance"),
@@ -112,9 +113,7 @@ def _refused(functions: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
 
 def _reserved() -> list[str]:
     """Names no child may have: attributes of Module, and of the values a forward meets unless they are listed."""
-    listed = (
-        selection.TENSOR_METHODS | selection.LIST_METHODS | selection.DICT_METHODS | selection.LAYER_ATTRIBUTES
-    )
+    listed = selection.TENSOR_METHODS | selection.LIST_METHODS | selection.DICT_METHODS | selection.LAYER_ATTRIBUTES
     values = {name for kind in (torch.Tensor, str, list, dict, tuple, int, float, torch.Size) for name in dir(kind)}
     module = set(dir(nn.Module)) | {"training", "forward"}
     return sorted(n for n in (values - listed) | module if not n.startswith("_"))

@@ -1,55 +1,31 @@
-"""Which names of the installed torch the language admits; everything else is listed as refused when it is built."""
+"""Which names of the installed torch the language admits, read from ``catalog_selection.toml``."""
 
 from __future__ import annotations
 
-REFUSED_CLASSES = frozenset(
-    ["Module", "Container", "DataParallel", "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "RNNBase", "RNNCellBase", "LinearCrossEntropyOptions", "LinearCrossEntropyLoss", "NLLLoss2d", "TripletMarginWithDistanceLoss", "SyncBatchNorm", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyInstanceNorm3d", "LazyLinear"]
-)
+import tomllib
+from pathlib import Path
+from typing import Any
 
-REFUSED_FUNCTIONALS = frozenset(
-    ["Callable", "DType", "Optional", "ScalingType", "SwizzleType", "Tensor", "assert_int_or_pair", "boolean_dispatch", "handle_torch_function", "has_torch_function", "has_torch_function_unary", "has_torch_function_variadic", "multi_head_attention_forward", "grouped_mm", "native_channel_shuffle", "scaled_grouped_mm", "scaled_mm", "conv_tbc", "linear_cross_entropy", "upsample", "upsample_bilinear", "upsample_nearest", "triplet_margin_with_distance_loss"]
-)
+_DATA: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
-# Families: creation, arithmetic, comparison, reduction, shape, linear algebra, random draws, layers as functions.
-TORCH_FUNCTIONS = frozenset(
-    ["zeros", "ones", "full", "empty", "arange", "linspace", "logspace", "eye", "tensor", "as_tensor", "zeros_like", "ones_like", "full_like", "empty_like", "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli", "multinomial", "poisson", "tril_indices", "triu_indices", "complex", "polar", "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh", "baddbmm", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "conj", "copysign", "cos", "cosh", "deg2rad", "digamma", "div", "divide", "dot", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "fix", "float_power", "floor", "floor_divide", "fmod", "frac", "gcd", "hypot", "inner", "lcm", "ldexp", "lerp", "lgamma", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "maximum", "minimum", "mm", "mul", "multiply", "mv", "nan_to_num", "neg", "negative", "outer", "positive", "pow", "rad2deg", "real", "imag", "reciprocal", "remainder", "round", "rsqrt", "rsub", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "softmax", "log_softmax", "sqrt", "square", "sub", "subtract", "tan", "tanh", "true_divide", "trunc", "xlogy", "i0", "allclose", "equal", "eq", "ne", "gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", "not_equal", "isclose", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "isreal", "all", "any", "amax", "amin", "aminmax", "argmax", "argmin", "argsort", "bincount", "count_nonzero", "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "diff", "histc", "kthvalue", "logcumsumexp", "logsumexp", "max", "mean", "median", "min", "mode", "msort", "nanmean", "nanmedian", "nanquantile", "nansum", "norm", "prod", "quantile", "std", "std_mean", "sort", "sum", "topk", "trapezoid", "unique", "unique_consecutive", "var", "var_mean", "bucketize", "searchsorted", "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_tensors", "broadcast_to", "cat", "chunk", "column_stack", "concat", "concatenate", "diag", "diag_embed", "diagflat", "diagonal", "dsplit", "dstack", "expand_copy", "flatten", "flip", "fliplr", "flipud", "gather", "hsplit", "hstack", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_fill", "masked_scatter", "masked_select", "meshgrid", "moveaxis", "movedim", "narrow", "nonzero", "numel", "permute", "ravel", "repeat_interleave", "reshape", "roll", "rot90", "row_stack", "scatter", "scatter_add", "scatter_reduce", "select", "split", "split_with_sizes", "squeeze", "stack", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tensor_split", "tile", "transpose", "tril", "triu", "unbind", "unflatten", "unsqueeze", "vander", "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "detach", "clone", "cartesian_prod", "combinations", "bmm", "cdist", "chain_matmul", "cholesky", "cholesky_inverse", "cholesky_solve", "corrcoef", "cov", "cross", "cosine_similarity", "det", "einsum", "ger", "inverse", "kron", "logdet", "lu_solve", "matmul", "matrix_exp", "matrix_power", "pinverse", "qr", "renorm", "slogdet", "svd", "tensordot", "trace", "triangular_solve", "trapz", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "batch_norm", "bilinear", "celu", "dropout", "embedding", "group_norm", "instance_norm", "layer_norm", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu_", "rrelu", "selu", "threshold", "avg_pool1d", "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_avg_pool1d", "alpha_dropout", "feature_dropout", "rms_norm", "channel_shuffle", "stft", "istft", "hann_window", "hamming_window", "blackman_window", "kaiser_window", "bartlett_window", "is_floating_point", "is_complex", "is_tensor", "heaviside", "nextafter", "mvlgamma", "polygamma", "fake_quantize_per_tensor_affine", "segment_reduce", "softmax"]
-)
 
-TENSOR_METHODS = frozenset(
-    ["abs", "abs_", "acos", "acosh", "add", "add_", "addbmm", "addcdiv", "addcdiv_", "addcmul", "addcmul_", "addmm", "addmv", "addr", "all", "allclose", "amax", "amin", "aminmax", "angle", "any", "argmax", "argmin", "argsort", "asin", "asinh", "atan", "atan2", "atanh", "baddbmm", "bernoulli", "bernoulli_", "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool", "byte", "broadcast_to", "bucketize", "ceil", "ceil_", "cholesky", "chunk", "clamp", "clamp_", "clamp_max", "clamp_max_", "clamp_min", "clamp_min_", "clip", "clip_", "clone", "conj", "contiguous", "copy_", "copysign", "corrcoef", "cos", "cosh", "count_nonzero", "cov", "cross", "cummax", "cummin", "cumprod", "cumsum", "deg2rad", "det", "detach", "detach_", "diag", "diag_embed", "diagflat", "diagonal", "diff", "digamma", "dim", "dist", "div", "div_", "divide", "divide_", "dot", "double", "dsplit", "eq", "equal", "erf", "erf_", "erfc", "erfinv", "exp", "exp_", "exp2", "expand", "expand_as", "expm1", "expm1_", "exponential_", "fill_", "fill_diagonal_", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float_power", "floor", "floor_", "floor_divide", "fmod", "frac", "gather", "ge", "geometric_", "ger", "greater", "greater_equal", "gt", "half", "hardshrink", "heaviside", "histc", "hsplit", "hypot", "i0", "index_add", "index_add_", "index_copy", "index_copy_", "index_fill", "index_fill_", "index_put", "index_put_", "index_select", "inner", "int", "inverse", "is_complex", "is_contiguous", "is_floating_point", "isclose", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "isreal", "item", "kron", "kthvalue", "ldexp", "le", "lerp", "lerp_", "less", "less_equal", "lgamma", "log", "log_", "log10", "log1p", "log1p_", "log2", "log_normal_", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "long", "lt", "masked_fill", "masked_fill_", "masked_scatter", "masked_scatter_", "masked_select", "matmul", "matrix_exp", "matrix_power", "max", "maximum", "mean", "median", "min", "minimum", "mm", "mode", "moveaxis", "movedim", "msort", "mul", "mul_", "multinomial", "multiply", "multiply_", "mv", "nan_to_num", "nan_to_num_", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "ndimension", "ne", "neg", "neg_", "negative", "nelement", "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros", "nonzero", "norm", "normal_", "not_equal", "numel", "orgqr", "outer", "permute", "pinverse", "polygamma", "pow", "pow_", "prelu", "prod", "quantile", "rad2deg", "random_", "ravel", "reciprocal", "reciprocal_", "relu", "relu_", "remainder", "renorm", "renorm_", "repeat", "repeat_interleave", "requires_grad_", "reshape", "reshape_as", "roll", "rot90", "round", "round_", "rsqrt", "rsqrt_", "scatter", "scatter_", "scatter_add", "scatter_add_", "scatter_reduce", "scatter_reduce_", "select", "short", "sgn", "sigmoid", "sigmoid_", "sign", "sign_", "sin", "sinc", "sinh", "size", "slice_scatter", "slogdet", "softmax", "sort", "split", "split_with_sizes", "sqrt", "sqrt_", "square", "square_", "squeeze", "squeeze_", "std", "stft", "stride", "sub", "sub_", "subtract", "subtract_", "sum", "svd", "swapaxes", "swapdims", "t", "t_", "take", "take_along_dim", "tan", "tanh", "tanh_", "tensor_split", "tile", "to", "tolist", "topk", "trace", "transpose", "transpose_", "tril", "tril_", "triu", "triu_", "true_divide", "trunc", "trunc_", "type_as", "unbind", "unflatten", "unfold", "uniform_", "unique", "unique_consecutive", "unsqueeze", "unsqueeze_", "var", "view", "view_as", "vsplit", "where", "xlogy", "zero_", "masked_fill", "element_size", "expm1", "addmm_", "hardshrink", "select_scatter", "diagonal_scatter", "bfloat16", "index_reduce"]
-)
+def _names(key: str) -> frozenset[str]:
+    return frozenset(_DATA[key].split())
 
-TENSOR_ATTRIBUTES = frozenset(["shape", "device", "dtype", "ndim", "T", "mT", "H", "mH", "real", "imag", "is_cuda", "requires_grad", "itemsize"])
 
-LIST_METHODS = frozenset(["append", "extend", "insert", "pop", "index", "count", "reverse"])
-DICT_METHODS = frozenset(["items", "keys", "values", "get", "update"])
-CONTAINER_METHODS = frozenset(["append", "extend", "insert", "items", "keys", "values", "update", "pop"])
-
-# Attributes of leaf layers that a forward may read: their parameters, buffers and sizes.
-LAYER_ATTRIBUTES = frozenset(
-    ["weight", "bias", "in_features", "out_features", "in_channels", "out_channels", "num_features", "num_embeddings", "embedding_dim", "embed_dim", "num_heads", "head_dim", "hidden_size", "input_size", "num_layers", "bidirectional", "batch_first", "kernel_size", "stride", "padding", "dilation", "groups", "eps", "momentum", "affine", "running_mean", "running_var", "num_batches_tracked", "normalized_shape", "in_proj_weight", "in_proj_bias", "out_proj", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "padding_idx", "scale_factor", "upscale_factor", "self_attn", "linear1", "linear2", "norm1", "norm2", "norm3", "multihead_attn", "encoder", "decoder", "in1_features", "in2_features", "num_parameters", "nhead", "d_model"]
-)
-
-MATH_FUNCTIONS = frozenset(
-    ["acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "copysign", "cos", "cosh", "degrees", "erf", "erfc", "exp", "expm1", "fabs", "floor", "fmod", "gamma", "gcd", "hypot", "isclose", "isfinite", "isinf", "isnan", "isqrt", "lcm", "ldexp", "lgamma", "log", "log10", "log1p", "log2", "pow", "radians", "sin", "sinh", "sqrt", "tan", "tanh", "trunc", "prod"]
-)
-MATH_CONSTANTS = frozenset(["pi", "e", "tau", "inf", "nan"])
-TORCH_CONSTANTS = frozenset(
-    ["float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool", "half", "float", "double", "short", "int", "long", "pi", "e", "inf", "nan", "complex64", "complex128", "cfloat", "contiguous_format", "channels_last"]
-)
-
-# namespace -> names. They make tensors of factories below torch that models do use.
-NESTED_FUNCTIONS = {
-    "torch.linalg": frozenset(
-        ["norm", "vector_norm", "matrix_norm", "inv", "det", "slogdet", "solve", "qr", "svd", "eigh", "cholesky", "pinv", "matrix_exp", "cross", "diagonal"]
-    ),
-    "torch.fft": frozenset(
-        ["fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn", "fftshift", "ifftshift", "fftfreq", "rfftfreq"]
-    ),
-    "torch.special": frozenset(["expit", "logit", "erf", "erfc", "softmax", "log_softmax", "logsumexp", "xlogy", "entr", "i0", "i1"]),
-}
-
-# Arguments that the run decides, that take code, or that write elsewhere.
-REFUSED_ARGUMENTS = frozenset(
-    ["device", "dtype", "out", "generator", "layout", "pin_memory", "names", "requires_grad", "memory_format", "distance_function", "custom_encoder", "custom_decoder", "async_op", "size_average", "reduce"]
-)
+REFUSED_CLASSES = _names("refused_classes")
+REFUSED_FUNCTIONALS = _names("refused_functionals")
+TORCH_FUNCTIONS = _names("torch_functions")
+TENSOR_METHODS = _names("tensor_methods")
+TENSOR_ATTRIBUTES = _names("tensor_attributes")
+LIST_METHODS = _names("list_methods")
+DICT_METHODS = _names("dict_methods")
+CONTAINER_METHODS = _names("container_methods")
+LAYER_ATTRIBUTES = _names("layer_attributes")
+"""Attributes of leaf layers that a forward may read: their parameters, buffers and sizes."""
+MATH_FUNCTIONS = _names("math_functions")
+MATH_CONSTANTS = _names("math_constants")
+TORCH_CONSTANTS = _names("torch_constants")
+REFUSED_ARGUMENTS = _names("refused_arguments")
+"""Arguments that the run decides, that take code, or that write elsewhere."""
+NESTED_FUNCTIONS = {space: frozenset(names.split()) for space, names in _DATA["nested_functions"].items()}

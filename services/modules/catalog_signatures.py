@@ -128,7 +128,8 @@ def type_name(annotation: str) -> str:
 
 def _text_signature(text: str) -> Signature:
     node = ast.parse(f"def f({text}): ...").body[0]
-    assert isinstance(node, ast.FunctionDef)
+    if not isinstance(node, ast.FunctionDef):
+        raise SyntaxError(text)
     return _signature(node.args)
 
 
@@ -137,7 +138,7 @@ def class_parameters(cls: type) -> Signature:
     if cls.__name__ in _BY_HAND:
         return _text_signature(_BY_HAND[cls.__name__])
     rows = []
-    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+    for parameter in list(inspect.signature(cls).parameters.values()):
         if parameter.name in REFUSED_ARGUMENTS or parameter.name.startswith("_"):
             continue
         rows.append(_parameter_row(parameter))

@@ -17,8 +17,8 @@ from services.modules.build import Code
 from services.modules.record import Recorder, shapes
 
 _SHAPE_WORDS = re.compile(
-    r"shape|size|dim\b|dimension|expected|broadcast|channels|mat1|must match|normalized_shape|invalid for input|features"
-    r"|stack expects|out of range|kernel|view|unpack",
+    r"shape|size|dim\b|dimension|expected|broadcast|channels|mat1|must match|normalized_shape|invalid for input"
+    r"|features|stack expects|out of range|kernel|view|unpack",
     re.IGNORECASE,
 )
 _DTYPE_WORDS = re.compile(r"dtype|same type|scalar type|expected tensor for argument.*to have one of the following")
@@ -118,7 +118,9 @@ def _layer_problem(failure: Failure, path: str, module: nn.Module, arguments: tu
     place = node.place
     tensor = arguments[0] if arguments and isinstance(arguments[0], torch.Tensor) else None
     finding = _finding(module, tensor) if tensor is not None else None
-    title = f"{type(module).__name__} {path!r} ({place.pointer})" if path else f"{type(module).__name__} ({place.pointer})"
+    title = (
+        f"{type(module).__name__} {path!r} ({place.pointer})" if path else f"{type(module).__name__} ({place.pointer})"
+    )
     if finding is not None:
         fix = f": {finding.hint}" if finding.hint else ""
         return Problem("shape_mismatch", f"{title} {finding.detail}{fix}", place.pointer, finding.hint, place.column)

@@ -24,7 +24,14 @@ BATCH = 2
 _OPTIMIZER_TENSORS = {"SGD": 0, "Adagrad": 1, "RMSprop": 1, "Adam": 2, "AdamW": 2, "NAdam": 2, "RAdam": 2}
 MAX_REAL_BYTES = 2 << 30
 """A model that needs real numbers in preflight (a branch that depends on data) may have weights of this size."""
-_NEEDS_DATA = ("meta tensors", "data-dependent", "Meta device", "'aten::_local_scalar_dense'", "meta tensor", "is_nonzero")
+_NEEDS_DATA = (
+    "meta tensors",
+    "data-dependent",
+    "Meta device",
+    "'aten::_local_scalar_dense'",
+    "meta tensor",
+    "is_nonzero",
+)
 
 
 class Channel(Protocol):
@@ -112,7 +119,9 @@ def _trial(
     except _NeedsData:
         weights = memory_bytes(model, 0, optimizer)["weights"]
         if weights > MAX_REAL_BYTES:
-            detail = f"A branch of this model depends on data, and its {weights:,} bytes of weights are too many to try."
+            detail = (
+                f"A branch of this model depends on data, and its {weights:,} bytes of weights are too many to try."
+            )
             raise InvalidRequest([Problem("model_too_large", detail, pointer)]) from None
         with _explained(definition, code, pointer, stage="build"):
             model = code.namespace[FACTORY]()
@@ -141,9 +150,9 @@ def _forward(
 ) -> tuple[Recorder, list[dict[str, Any]]]:
     tensors = sample_inputs(inputs, batch=BATCH, device=device)
     recorder = Recorder(model)
-    with torch.random.fork_rng(devices=[]), _explained(definition, code, pointer, stage="forward", recorder=recorder):
-        with recorder:
-            result = model(*tensors)
+    explained = _explained(definition, code, pointer, stage="forward", recorder=recorder)
+    with torch.random.fork_rng(devices=[]), explained, recorder:
+        result = model(*tensors)
     return recorder, describe_outputs(result)
 
 

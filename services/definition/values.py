@@ -1,0 +1,366 @@
+"""Evaluates the expressions of ``init`` on plain values; what only torch knows stays opaque."""
+
+from __future__ import annotations
+
+import ast
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from services.definition import containers
+from services.definition.arithmetic import TooLarge, Unusable, call_builtin, call_math
+from services.definition.catalog import CATALOG
+from services.definition.constraints import argument_table, check_elements, check_layer
+from services.definition.guards import GUARDED
+from services.definition.limits import MAX_BUILD_TURNS, MAX_MODULES
+from services.definition.names import BUILTINS, check_member
+from services.definition.problems import Place, Problems, Stopped, place_of
+from services.definition.program import Function, Module, Program
+from services.definition.tree import SEQUENCES, TABLES, TENSOR, UNKNOWN, Node, Opaque
+
+PROJECTION = 4
+"""How often the budget must be exceeded by projection before a loop is refused early."""
+
+
+@dataclass(slots=True)
+class Frame:
+    """Local names, the module under construction, and the place to blame for nodes that have none."""
+
+    names: dict[str, Any]
+    node: Node | None
+    place: Place
+
+
+class Values(ABC):
+    """Expressions and budgets; subclasses say what calls of definitions and assignments do."""
+
+    def __init__(self, program: Program, problems: Problems) -> None:
+        self.program = program
+        self.problems = problems
+        self.depth = 0
+        self.turns_left = MAX_BUILD_TURNS
+        self.modules_left = MAX_MODULES
+        self._checked: set[tuple[str, str, Place]] = set()
+        self._expressions: dict[type[ast.AST], Callable[[Any, Frame, Place], object]] = {
+            ast.Constant: lambda node, _frame, _place: node.value, ast.Name: self._name, ast.BinOp: self._binary,
+            ast.UnaryOp: self._unary, ast.BoolOp: self._boolean, ast.Compare: self._compare, ast.IfExp: self._if,
+            ast.List: lambda n, f, p: self._items(n.elts, f, p), ast.Call: self._call, ast.Attribute: self._attribute,
+            ast.Tuple: lambda n, f, p: tuple(self._items(n.elts, f, p)), ast.Dict: self._dict,
+            ast.Subscript: self._subscript, ast.ListComp: self._comprehension, ast.GeneratorExp: self._comprehension,
+            ast.DictComp: self._dict_comprehension, ast.Slice: self._slice, ast.JoinedStr: self._joined,
+        }  # fmt: skip
+
+    @abstractmethod
+    def call_definition(
+        self, definition: Module | Function, arguments: list[object], keywords: dict[str, object], place: Place
+    ) -> object:
+        """Call a definition of the document."""
+
+    @abstractmethod
+    def own_method(self, name: str, arguments: list[object], frame: Frame, place: Place) -> object:
+        """Call a method of ``self``."""
+
+    @abstractmethod
+    def operate(self, operation: ast.AST, left: object, right: object, place: Place) -> object:
+        """Apply an operator."""
+
+    @abstractmethod
+    def assign(self, target: ast.expr, value: object, frame: Frame) -> None:
+        """Bind names."""
+
+    def stop(self, code: str, detail: str, place: Place, hint: str | None = None) -> NoReturn:
+        """Note a problem and end the evaluation."""
+        self.problems.add(code, detail, place, hint)
+        raise Stopped
+
+    def spend_modules(self, count: int, place: Place) -> None:
+        """Take ``count`` modules from the budget."""
+        self.modules_left -= count
+        if self.modules_left < 0:
+            self.stop("model_too_large", f"A model has at most {MAX_MODULES} modules.", place)
+
+    def spend_turns(self, count: int, place: Place) -> None:
+        """Take ``count`` turns of a loop from the budget, before the loop begins."""
+        self.turns_left -= count
+        if self.turns_left < 0:
+            detail = f"Building this model takes more than {MAX_BUILD_TURNS} turns of its loops."
+            self.stop("model_too_large", detail, place)
+
+    def check_name(self, name: str, place: Place) -> None:
+        """Check a computed name once it is known."""
+        check_member(name, place, self.problems)
+
+    def truth(self, test: ast.expr, frame: Frame) -> bool:
+        """Return whether a condition holds; it must not depend on tensors."""
+        value = self.value(test, frame)
+        if isinstance(value, Opaque):
+            detail = "What a model is made of must not depend on the values of tensors."
+            self.stop("invalid_expression", detail, place_of(test) or frame.place)
+        return True if isinstance(value, Node) else bool(value)
+
+    def iterable(self, value: object, place: Place) -> list[object] | range:
+        """Return what a loop runs over."""
+        if isinstance(value, Node) and value.is_container():
+            return value.items()
+        if isinstance(value, list | tuple | str | dict):
+            return list(value)
+        if isinstance(value, range):
+            return value
+        if isinstance(value, Opaque):
+            self.stop("invalid_expression", "How often a loop of init turns must not depend on tensors.", place)
+        self.stop("invalid_argument", f"A loop cannot run over {value!r:.60}.", place)
+
+    def value(self, node: ast.expr, frame: Frame) -> Any:
+        """Return the value of an expression."""
+        place = place_of(node) or frame.place
+        return self._expressions[type(node)](node, frame, place)
+
+    def _name(self, node: ast.Name, frame: Frame, place: Place) -> object:
+        if node.id in frame.names:
+            return frame.names[node.id]
+        return self.missing_name(node.id, place)
+
+    def missing_name(self, name: str, place: Place) -> object:
+        """Handle a name that has no value yet."""
+        self.stop("unknown_name", f"{name!r} has no value here.", place)
+
+    def _items(self, nodes: list[ast.expr], frame: Frame, place: Place) -> list[object]:
+        found: list[object] = []
+        for node in nodes:
+            if isinstance(node, ast.Starred):
+                found += self.iterable(self.value(node.value, frame), place)
+            else:
+                found.append(self.value(node, frame))
+        return found
+
+    def _dict(self, node: ast.Dict, frame: Frame, place: Place) -> object:
+        pairs = zip(node.keys, node.values, strict=True)
+        found: dict[object, object] = {}
+        for key, value in pairs:
+            name = self.value(key, frame) if key is not None else None
+            self._check_key(name, found, place)
+            found[name] = self.value(value, frame)
+        return found
+
+    def _check_key(self, name: object, found: dict[object, object], place: Place) -> None:
+        if not isinstance(name, str | int | float | tuple | type(None)):
+            self.stop("invalid_argument", "This cannot be the key of a dict.", place)
+        if name in found:
+            self.problems.add("duplicate_name", f"The key {name!r} is used twice.", place, "Rename one of them.")
+
+    def _joined(self, node: ast.JoinedStr, frame: Frame, place: Place) -> object:
+        parts = [self.value(v.value if isinstance(v, ast.FormattedValue) else v, frame) for v in node.values]
+        return UNKNOWN if any(isinstance(part, Opaque) for part in parts) else "".join(map(str, parts))
+
+    def _binary(self, node: ast.BinOp, frame: Frame, place: Place) -> object:
+        return self.operate(node.op, self.value(node.left, frame), self.value(node.right, frame), place)
+
+    def _unary(self, node: ast.UnaryOp, frame: Frame, place: Place) -> object:
+        return self.operate(node.op, self.value(node.operand, frame), None, place)
+
+    def _boolean(self, node: ast.BoolOp, frame: Frame, place: Place) -> object:
+        value: object = None
+        for part in node.values:
+            value = self.value(part, frame)
+            if isinstance(value, Opaque):
+                return UNKNOWN
+            if bool(value) != isinstance(node.op, ast.And) and not isinstance(value, Node):
+                return value
+        return value
+
+    def _compare(self, node: ast.Compare, frame: Frame, place: Place) -> object:
+        left = self.value(node.left, frame)
+        for operation, right_node in zip(node.ops, node.comparators, strict=True):
+            right = self.value(right_node, frame)
+            result = self.operate(operation, left, right, place)
+            if not result or isinstance(result, Opaque):
+                return result
+            left = right
+        return True
+
+    def _if(self, node: ast.IfExp, frame: Frame, place: Place) -> object:
+        return self.value(node.body if self.truth(node.test, frame) else node.orelse, frame)
+
+    def _slice(self, node: ast.Slice, frame: Frame, place: Place) -> object:
+        bounds = [None if part is None else self.value(part, frame) for part in (node.lower, node.upper, node.step)]
+        return UNKNOWN if any(isinstance(bound, Opaque) for bound in bounds) else slice(*bounds)
+
+    def _subscript(self, node: ast.Subscript, frame: Frame, place: Place) -> object:
+        if isinstance(node.value, ast.Attribute) and node.value.attr in containers.REGISTRIES:
+            return self._registry(node, frame, place)
+        owner, key = self.value(node.value, frame), self.value(node.slice, frame)
+        if isinstance(owner, Opaque) or isinstance(key, Opaque):
+            return TENSOR if owner is TENSOR else UNKNOWN
+        try:
+            return containers.item(owner, key)
+        except (LookupError, TypeError, ValueError) as error:
+            self.stop("invalid_argument", f"There is no such item: {error}.", place)
+
+    def _registry(self, node: ast.Subscript, frame: Frame, place: Place) -> object:
+        name = self.value(node.slice, frame)
+        if frame.node is None or isinstance(name, Opaque):
+            return UNKNOWN
+        if name not in frame.node.children and name not in frame.node.values:
+            self.stop("unknown_name", f"This module has no part {name!r:.80}.", place)
+        return frame.node.children.get(str(name), frame.node.values.get(str(name)))
+
+    def _comprehension(self, node: ast.ListComp | ast.GeneratorExp, frame: Frame, place: Place) -> object:
+        return [self.value(node.elt, inner) for inner in self.turns(node.generators[0], frame, place)]
+
+    def _dict_comprehension(self, node: ast.DictComp, frame: Frame, place: Place) -> object:
+        turns = self.turns(node.generators[0], frame, place)
+        return {self.value(node.key, inner): self.value(node.value, inner) for inner in turns}
+
+    def turns(self, generator: ast.comprehension, frame: Frame, place: Place) -> Iterable[Frame]:
+        """Return one frame for each turn of a comprehension."""
+        items = self.iterable(self.value(generator.iter, frame), place)
+        self.spend_turns(len(items), place)
+        before = self.turns_left, self.modules_left
+        for index, item in enumerate(items):
+            if index == 1:
+                self.project(len(items), before, place)
+            inner = Frame(dict(frame.names), frame.node, place)
+            self.assign(generator.target, item, inner)
+            if all(self.truth(test, inner) for test in generator.ifs):
+                yield inner
+
+    def project(self, count: int, before: tuple[int, int], place: Place) -> None:
+        """Refuse a loop after its first turn, when all its turns would spend the budget several times over."""
+        turns, modules = before[0] - self.turns_left, before[1] - self.modules_left
+        if turns * count > PROJECTION * before[0] or modules * count > PROJECTION * before[1]:
+            detail = f"{count} turns like the first one exceed what a model may hold or take to build."
+            self.stop("model_too_large", detail, place)
+
+    def _attribute(self, node: ast.Attribute, frame: Frame, place: Place) -> object:
+        if isinstance(node.value, ast.Name) and node.value.id in {"torch", "math"}:
+            return containers.constant(node.value.id, node.attr)
+        if isinstance(node.value, ast.Name) and node.value.id == "self":
+            return self.own_value(node.attr, frame, place)
+        owner = self.value(node.value, frame)
+        if not isinstance(owner, Node):
+            return UNKNOWN
+        return containers.attribute(owner, node.attr)
+
+    def own_value(self, name: str, frame: Frame, place: Place) -> object:
+        """Return ``self.name``."""
+        node = frame.node
+        if node is None:
+            return UNKNOWN
+        if name in node.children:
+            return node.children[name]
+        if name in node.values:
+            return node.values[name]
+        self.stop("unknown_name", f"self.{name} has no value yet.", place, "Declare it above.")
+
+    def _call(self, node: ast.Call, frame: Frame, place: Place) -> object:
+        function = node.func
+        if isinstance(function, ast.Attribute):
+            return self._call_attribute(node, function, frame, place)
+        arguments, keywords = self.arguments(node, frame, place)
+        if not isinstance(function, ast.Name):
+            return self.call_value(self.value(function, frame), place)
+        name = function.id
+        if name in frame.names:
+            return self.call_value(frame.names[name], place)
+        if name in self.program.definitions:
+            return self.call_definition(self.program.definitions[name], arguments, keywords, place)
+        if name in GUARDED:
+            operation = GUARDED[name]
+            return self.operate(operation(), *arguments, place) if operation else arguments[0]
+        if name in BUILTINS or name == "OrderedDict":
+            return self._limited(lambda: call_builtin(name, arguments, keywords), place)
+        return UNKNOWN
+
+    def call_value(self, value: object, place: Place) -> object:
+        """Call what an expression gave: in init a module is not run."""
+        return UNKNOWN
+
+    def _limited(self, compute: Callable[[], object], place: Place) -> object:
+        try:
+            return compute()
+        except TooLarge as error:
+            self.stop("model_too_large", f"Too large: {error}.", place)
+        except Unusable as error:
+            self.stop("invalid_argument", f"This cannot be computed: {error}.", place)
+
+    def arguments(self, node: ast.Call, frame: Frame, place: Place) -> tuple[list[Any], dict[str, Any]]:
+        """Return the values of a call's arguments."""
+        positional = self._items(node.args, frame, place)
+        keywords: dict[str, object] = {}
+        for keyword in node.keywords:
+            value = self.value(keyword.value, frame)
+            if keyword.arg is not None:
+                keywords[keyword.arg] = value
+            elif isinstance(value, dict):
+                keywords.update({str(key): item for key, item in value.items()})
+        return positional, keywords
+
+    def _call_attribute(self, node: ast.Call, function: ast.Attribute, frame: Frame, place: Place) -> object:
+        if function.attr == "apply":  # a weight rule: it makes no modules
+            return UNKNOWN
+        space = ast.unparse(function.value) if _is_space(function.value, frame) else ""
+        arguments, keywords = self.arguments(node, frame, place)
+        if space == "nn":
+            return self._layer(node, function.attr, arguments, keywords, place)
+        if space == "math":
+            return self._limited(lambda: call_math(function.attr, arguments), place)
+        if space:
+            check_elements(function.attr, arguments, place, self.problems)
+            return TENSOR
+        if isinstance(function.value, ast.Name) and function.value.id == "self":
+            return self.own_method(function.attr, arguments, frame, place)
+        owner = self.value(function.value, frame)
+        try:
+            result = containers.method(owner, function.attr, arguments, keywords)
+        except (LookupError, TypeError, ValueError) as error:
+            self.stop("invalid_argument", f"{function.attr}: {error}.", place)
+        return result
+
+    def _layer(self, node: ast.Call, name: str, arguments: list[Any], keywords: dict[str, Any], place: Place) -> object:
+        if name == "Parameter":
+            return TENSOR
+        self.spend_modules(1, place)
+        layer = Node(name, place)
+        if name in SEQUENCES or name in TABLES:
+            self._fill(layer, arguments, place)
+            return layer
+        layer.arguments = argument_table(name, arguments, keywords)
+        layer.places = _argument_places(name, node)
+        key = (name, repr(layer.arguments), place)
+        if key not in self._checked:
+            self._checked.add(key)
+            check_layer(layer, self.problems)
+        layer.children = containers.inner_modules(layer)
+        layer.size += sum(child.size for child in layer.children.values())
+        if layer.children:
+            self.spend_modules(layer.size - 1, place)
+        return layer
+
+    def _fill(self, layer: Node, arguments: list[Any], place: Place) -> None:
+        items = arguments
+        if arguments and (layer.type != "Sequential" or isinstance(arguments[0], dict)):
+            items = arguments[0]
+        if isinstance(items, Opaque):
+            return
+        pairs = list(items.items()) if isinstance(items, dict) else containers.pairs(items, layer.type)
+        for name, item in pairs:
+            if not isinstance(item, Node) and layer.type in {"Sequential", "ModuleList", "ModuleDict"}:
+                detail = f"Item {name!r} of this {layer.type} is not a module."
+                self.problems.add("invalid_argument", detail, place, "Call a layer: ReLU().")
+                continue
+            if name is not None and not str(name).isdigit():
+                self.check_name(str(name), place)
+            layer.append(item, None if name is None else str(name))
+
+
+def _is_space(node: ast.expr, frame: Frame) -> bool:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id in {"torch", "nn", "F", "math"} and node.id not in frame.names
+
+
+def _argument_places(name: str, node: ast.Call) -> dict[str, Place]:
+    parameters = [parameter.name for parameter in CATALOG.classes[name].parameters if parameter.kind in "pa"]
+    pairs = [*zip(parameters, node.args, strict=False), *((k.arg or "", k.value) for k in node.keywords)]
+    return {argument: place for argument, value in pairs if (place := place_of(value)) is not None}
