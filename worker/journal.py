@@ -104,7 +104,7 @@ class Journal:
             metrics=_finite(event["metrics"]),
         )
         keep = self._claim.resolved["checkpoints"]["keep"]
-        self._lease.steadily(lambda: store(self._database, self._claim, snapshot, keep=keep, pulse=self._lease.pulse))
+        self._lease.steadily(lambda: store(self._database, self._claim, snapshot, keep=keep))
 
 
 def _progress(job: Job, event: Event) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -17,6 +19,8 @@ from services.jobs.claims import Claim, read_control, renew
 
 GIVE_UP_SECONDS = 15 * 60.0
 """A trainer whose lease could not be renewed for so long is killed."""
+KEPT_SECONDS = 15 * 60.0
+"""Preparing an attempt, or hashing one checkpoint, that takes longer than this is taken for a hang."""
 _RETRY_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
@@ -61,6 +65,18 @@ class Lease:
         if now - self._looked >= self._settings.control_poll_seconds:
             self.steadily(self._look)
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew from a thread while the block runs, for work that cannot call ``pulse``; `KEPT_SECONDS` at most."""
+        done = threading.Event()
+        keeper = threading.Thread(target=self._keep, args=(done,), name="lease-keeper", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            done.set()
+            keeper.join()
+
     def write(self, action: Callable[[Session], Result]) -> Result:
         """Run ``action`` in a transaction; repeat it while PostgreSQL is away. It must be safe to repeat.
 
@@ -96,6 +112,14 @@ class Lease:
         with self._database.session() as session:
             renew(session, self.claim, lease_seconds=self._settings.lease_seconds)
         self._renewed = started
+
+    def _keep(self, done: threading.Event) -> None:
+        end = time.monotonic() + KEPT_SECONDS
+        while not done.wait(self._settings.renew_seconds) and time.monotonic() < end:
+            try:
+                self._renew()
+            except (Fenced, DBAPIError) as error:  # the next `pulse` or `write` meets it again and acts on it
+                log.warning("lease not renewed: %s", error, extra={"job_id": self.claim.job_id})
 
     def _look(self) -> None:
         with self._database.read_session() as session:

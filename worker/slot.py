@@ -48,6 +48,7 @@ class Slot:
     def work(self) -> None:
         """Run queued jobs until there is none left that fits; waits while the slot is at work already."""
         with self._busy:
+            self._site.fork_server.wait_ready()  # before the claim: a lease must not run while torch is imported
             try:
                 while not self._draining() and (claim := self._claim()) is not None:
                     supervise(self._site, claim)

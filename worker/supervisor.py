@@ -82,7 +82,9 @@ class Supervisor:
             Fenced: another worker owns the job; the trainer is dead.
         """
         try:
-            with self._spawn() as child:
+            with self._lease.kept():
+                child = self._spawn()
+            with child:
                 self._lease.guard(child)
                 return self._drive(child)
         except TrainingFailure as failure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,8 @@ def iter_content(database: Database, *, tenant_id: str, checkpoint_id: str, star
         yield data[max(0, start - ref.offset_bytes) : end - ref.offset_bytes]
 
 
-def upload_chunks(
-    database: Database, *, tenant_id: str, refs: Mapping[Path, list[ChunkRef]], pulse: Callable[[], None]
-) -> None:
-    """Store what is not stored yet, few chunks a transaction; ``pulse`` is called between them."""
+def upload_chunks(database: Database, *, tenant_id: str, refs: Mapping[Path, list[ChunkRef]]) -> None:
+    """Store what is not stored yet, few chunks a transaction."""
     for path, of_file in refs.items():
         with database.session() as session:
             absent = chunks.missing(session, tenant_id=tenant_id, hashes=(ref.sha256 for ref in of_file))
@@ -75,7 +73,6 @@ def upload_chunks(
             batch = [layout.read_span(path, ref) for ref in todo[first : first + _CHUNKS_A_TRANSACTION]]
             with database.session() as session:
                 chunks.put(session, tenant_id=tenant_id, chunks=batch)
-            pulse()
 
 
 def restore(database: Database, *, job_id: str, directory: Path) -> tuple[dict[str, Any] | None, list[str]]:

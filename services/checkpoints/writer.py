@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Snapshot:
     metrics: Mapping[str, Any]
 
 
-def store(database: Database, claim: Claim, snapshot: Snapshot, *, keep: int, pulse: Callable[[], None]) -> str:
+def store(database: Database, claim: Claim, snapshot: Snapshot, *, keep: int) -> str:
     """Store a checkpoint and return its id.
 
     Storing the same step of the same attempt again, as after a commit of unknown outcome, returns the first id.
@@ -39,7 +39,7 @@ def store(database: Database, claim: Claim, snapshot: Snapshot, *, keep: int, pu
         Fenced: another worker owns the job now; nothing is listed.
     """
     refs = {snapshot.directory / name: layout.chunk_refs(snapshot.directory / name) for name in snapshot.files}
-    upload_chunks(database, tenant_id=claim.tenant_id, refs=refs, pulse=pulse)
+    upload_chunks(database, tenant_id=claim.tenant_id, refs=refs)
     weights = snapshot.directory / WEIGHTS
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

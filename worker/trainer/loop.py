@@ -136,7 +136,8 @@ class Trainer:
     def _look(self) -> None:
         """Between two steps: obey, save, report, where it is time."""
         now = time.monotonic()
-        self._look_at = now + _LOOK_SECONDS
+        # Until the first step is done look after every step, so that its time is known.
+        self._look_at = now + _LOOK_SECONDS if self.recorder.note_first_step(self.step) else now
         self.control.look()
         if self.control.checkpoint_requested or self.cadence.is_due(self.step, now, self.writer.seconds):
             self._checkpoint()

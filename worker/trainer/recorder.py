@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -39,6 +40,9 @@ class Recorder:
         self._flushed_step = 0
         self._rate = 0.0
         self.record_loss = self._losses.append
+        self._told_first_step = False
+        self.first_step_at: str | None = None
+        """When this attempt's first step was seen to be done (RFC 3339); told once, with the next flush."""
 
     def start(self, step: int) -> None:
         """Begin at ``step`` (0, or where a resume goes on)."""
@@ -51,6 +55,12 @@ class Recorder:
         steps.append(step)
         values.append(value)
 
+    def note_first_step(self, step: int) -> bool:
+        """Note the time if ``step`` is the first that is seen done; return whether one has been."""
+        if self.first_step_at is None and step > self._loss_from:
+            self.first_step_at = datetime.now(UTC).isoformat()
+        return self.first_step_at is not None
+
     def is_due(self, now: float) -> bool:
         """Tell whether it is time for a flush."""
         return now - self._flushed_at >= FLUSH_SECONDS
@@ -62,6 +72,7 @@ class Recorder:
             StepFailure: ``non_finite_loss`` with the first step whose loss is NaN or infinite; what was measured
                 up to there is reported first.
         """
+        self.note_first_step(step)
         series, failure = self._collect()
         now = time.monotonic()
         if not series and now - self._flushed_at < _HEARTBEAT_SECONDS and step == self._flushed_step:
@@ -69,6 +80,8 @@ class Recorder:
         if now > self._flushed_at and step > self._flushed_step:
             self._rate = (step - self._flushed_step) / (now - self._flushed_at)
         self._flushed_at, self._flushed_step = now, step
+        news = {} if self._told_first_step or self.first_step_at is None else {"first_step_at": self.first_step_at}
+        self._told_first_step = self._told_first_step or bool(news)
         self.latest |= {name: points["values"][-1] for name, points in series.items()}
         self._line.emit(
             {
@@ -80,6 +93,7 @@ class Recorder:
                 "steps_per_second": round(self._rate, 3),
                 "series": series,
                 "latest": dict(self.latest),
+                **news,
             }
         )
         if failure is not None:

@@ -43,7 +43,7 @@ def snapshot(directory: Path, step: int, *, final: bool = False) -> Snapshot:
 
 
 def put(database: Database, owner: Claim, made: Snapshot, keep: int = 3) -> str:
-    return store(database, owner, made, keep=keep, pulse=lambda: None)
+    return store(database, owner, made, keep=keep)
 
 
 def test_a_stored_checkpoint_comes_back_byte_for_byte(database: Database, owner: Claim, tmp_path: Path) -> None:
