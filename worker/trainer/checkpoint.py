@@ -134,7 +134,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
         "environment": dict(snapshot.environment),
         "state": snapshot.state,
     }
-    _write_json(partial / META, meta)
+    _write(partial / META, _canonical({**meta, "own_sha256": _sha256(_canonical(meta))}))
     _flush_folder(partial)
     partial.rename(final)
     _flush_folder(folder)
@@ -148,11 +148,9 @@ def read_checkpoint(folder: Path) -> Restored:
         TrainingFailure: ``checkpoint_corrupt``.
     """
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        if meta["format"] != FORMAT:
-            raise _corrupt(f"its format is {meta['format']!r}, not {FORMAT!r}")
+        meta = _read_meta(folder / META)
         for name, expected in meta["sha256"].items():
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
+            if _sha256((folder / name).read_bytes()) != expected:
                 raise _corrupt(f"{name} fails its checksum")
         weights, tensors = load_file(folder / WEIGHTS), load_file(folder / STATE)
         return Restored(int(meta["step"]), weights, unpack(meta["state"], tensors), meta["environment"])
@@ -160,9 +158,26 @@ def read_checkpoint(folder: Path) -> Restored:
         raise _corrupt(f"{type(error).__name__}: {error}") from error
 
 
-def _write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(value, file, sort_keys=True, separators=(",", ":"))
+def _read_meta(path: Path) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if meta.get("format") != FORMAT:
+        raise _corrupt(f"its format is {meta.get('format')!r}, not {FORMAT!r}")
+    if meta.pop("own_sha256") != _sha256(_canonical(meta)):
+        raise _corrupt(f"{META} fails its checksum")
+    return meta
+
+
+def _canonical(meta: Mapping[str, Any]) -> bytes:
+    return json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 

@@ -96,6 +96,7 @@ def read(checkpoint):
     state = json.loads((directory / "state.json").read_text())
     state["state"].pop("elapsed_seconds")
     state.pop("sha256")
+    state.pop("own_sha256")
     weights = load_file(directory / "weights.safetensors")
     return weights, load_file(directory / "state.safetensors"), state
 
