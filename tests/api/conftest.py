@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import create_engine, text
 
 from api.app import create_app
 from services.config import load_settings
@@ -16,7 +17,22 @@ from services.tenants import service as tenants
 from tests.api.server import serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def database_url(postgres, migrated_template) -> str:
+    """One database for all modules here: every test has tenants of its own, and one server is enough for them."""
+    name = "test_api"
+    engine = create_engine(with_driver(postgres.url), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"'))
+    engine.dispose()
+    return with_driver(postgres.database_url(name))
+
+
+def with_driver(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+@pytest.fixture(scope="session")
 def api_settings(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory):
     environment = {
         **os.environ,
@@ -28,12 +44,12 @@ def api_settings(database_url: str, redis_url: str, tmp_path_factory: pytest.Tem
     return load_settings(environment)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app(api_settings):
     return create_app(api_settings)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def url(app) -> Iterator[str]:
     with serving(app) as address:
         yield address

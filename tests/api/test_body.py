@@ -5,18 +5,17 @@ import time
 import psutil
 import pytest
 
-from api.app import create_app
 from api.body import BodyLimits
 from tests.api.server import connected, read_answer
 
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def app(api_settings):
-    made = create_app(api_settings)
-    made.state.body_limits = BodyLimits(timeout_seconds=0.6)
-    return made
+@pytest.fixture(autouse=True)
+def impatient(app):
+    usual, app.state.body_limits = app.state.body_limits, BodyLimits(timeout_seconds=0.6)
+    yield
+    app.state.body_limits = usual
 
 
 def head(caller, *lines):

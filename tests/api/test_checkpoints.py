@@ -30,7 +30,7 @@ def add_checkpoint(database, tmp_path):
         # Not a safetensors name inside: cut every 1 MiB, which is all that a download sees of it.
         (directory / service.WEIGHTS).write_bytes(content)
         snapshot = writer.Snapshot(directory, (service.WEIGHTS,), step=10, epoch=1, final=False, metrics={"loss": 0.5})
-        return writer.store(database, owned, snapshot, keep=3, pulse=lambda: None)
+        return writer.store(database, owned, snapshot, keep=3)
 
     return add
 

@@ -8,7 +8,7 @@ from api import examples
 from tests.factories import add_job
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def document(app):
     return app.openapi()
 
