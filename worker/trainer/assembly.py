@@ -7,12 +7,14 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from services.definition import Definition, check
+from services.errors import TrainingFailure
 from worker.trainer.cadence import Cadence
 from worker.trainer.checkpoint import CheckpointWriter, Restored, read_checkpoint
 from worker.trainer.control import Control, Line
@@ -46,7 +48,7 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
     device = choose_device(job.device)
     prepare_process(job, device)
     environment = describe(job, device, definition.sha256)
-    restored = read_checkpoint(job.resume) if job.resume else None
+    restored = _restore(job.resume, environment) if job.resume else None
     _announce(line, environment, restored)
     parts = load_parts(job.data, device)
     model = build(definition).to(device).train()
@@ -55,6 +57,21 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
     if restored is not None:
         trainer.load_state_dict(restored)
     return trainer
+
+
+def _restore(folder: Path, environment: Mapping[str, Any]) -> Restored:
+    """Read the checkpoint, which must be one of the same model and data."""
+    restored = read_checkpoint(folder)
+    for name in ("definition_sha256", "dataset_sha256"):
+        if restored.environment.get(name) != environment[name]:
+            raise TrainingFailure(
+                f"The checkpoint to resume from was made with another model or other data: its {name} differs.",
+                code="checkpoint_mismatch",
+                failure_class="infrastructure",
+                retryable=False,
+                hint="Train the job anew.",
+            )
+    return restored
 
 
 def _announce(line: Line, environment: Mapping[str, Any], restored: Restored | None) -> None:
