@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from celery.signals import worker_process_init
+from celery.signals import beat_embedded_init, worker_process_init
 
 from worker import tasks
 from worker.app import MAINTENANCE_QUEUE, app
+from worker.orphans import die_with_main
 
 
 def main() -> None:
@@ -13,6 +14,11 @@ def main() -> None:
     worker_process_init.disconnect(tasks.open_slot)  # no training here: no fork server, no claims
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["worker", "--beat", "--pool=solo", "--concurrency=1", f"--queues={MAINTENANCE_QUEUE}", *quiet])
+
+
+@beat_embedded_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _on_beat_process(**_: object) -> None:
+    die_with_main()
 
 
 if __name__ == "__main__":

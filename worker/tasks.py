@@ -12,6 +12,7 @@ from services.db.engine import Database
 from services.logging import configure_logging
 from services.queue import RING, Doorbell
 from worker.app import RECOVER, app, settings
+from worker.orphans import die_with_main
 from worker.recovery import recover
 from worker.slot import Slot
 
@@ -41,6 +42,7 @@ def _prepare(**_: object) -> None:
 @worker_process_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def open_slot(**_: object) -> None:
     """Make this pool child ready for its first job."""
+    die_with_main()
     _slot().open()
 
 
