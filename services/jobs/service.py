@@ -18,7 +18,7 @@ from services.identifiers import check_id, new_id
 from services.jobs import repository
 from services.jobs.plan import Plan, make_plan
 from services.jobs.queries import get_job, list_jobs
-from services.jobs.states import add_event, appended, transition, transition_entry
+from services.jobs.states import add_event, transition, transition_entry
 from services.jobs.views import job_view
 from services.preflight import Preflight
 from services.queue import Doorbell
@@ -110,14 +110,18 @@ def _insert(session: Session, tenant_id: str, body: dict[str, Any], plan: Plan) 
         resolved=plan.resolved,
         definition_sha256=plan.definition_sha256,
         preflight=plan.report,
+        progress=_no_progress(plan.resolved["training"]),
+        transitions=transition_entry("queued", None, 0),
     )
     session.add(job)
-    session.flush()
-    job.transitions = appended(transition_entry("queued", None, 0))
     add_event(session, job, "job.state_changed", {"state": "queued", "reason": None, "attempt": 0})
     session.flush()
-    session.refresh(job)
     return job
+
+
+def _no_progress(training: dict[str, Any]) -> dict[str, Any]:
+    totals = {"total_epochs": training["total_epochs"], "total_steps": training["total_steps"]}
+    return {"epoch": 0, "step": 0, **totals, "percent": 0, "steps_per_second": None, "latest": {}}
 
 
 def _check_quota(session: Session, tenant_id: str, settings: Settings) -> None:
