@@ -1,0 +1,1 @@
+"""The same models twice, as definitions and as ordinary classes: they must agree to the bit."""
