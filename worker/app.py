@@ -48,5 +48,5 @@ app.conf.update(
             "options": {"queue": MAINTENANCE_QUEUE, "expires": RECOVER_SECONDS},
         }
     },
-    beat_schedule_filename=str(settings.data_dir / "celerybeat-schedule"),
+    beat_scheduler="celery.beat:Scheduler",  # in memory: the default one keeps a pickle
 )
