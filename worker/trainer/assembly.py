@@ -97,6 +97,7 @@ def _put_together(
     evaluator = Evaluator(model, objective, plan["metrics"], batch_size=job.data["batch_size"], look=control.look)
     return Trainer(
         model=model,
+        parameters=parameters,
         objective=objective,
         optimizer=optimizer,
         schedule=Schedule(plan["scheduler"], optimizer),
