@@ -39,7 +39,11 @@ def main() -> int:
         if job["state"] != "succeeded":
             console.print(f"The job is {job['state']}.", failure_text(job["error"]) if job["error"] else "")
             return 1
-        console.print(f"[bold]2[/] trained: {job['progress']['step']} steps")
+        newest = job["progress"]["latest"]
+        console.print(
+            f"[bold]2[/] trained {job['progress']['step']} steps: loss {newest['train/loss']:.4f}, "
+            f"validation accuracy {newest['validation/accuracy']:.4f}"
+        )
 
         checkpoint = client.find_checkpoint(job["id"])
         weights = client.download(checkpoint["id"], folder)

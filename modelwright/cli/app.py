@@ -158,7 +158,7 @@ def _watch(client: Client, job_id: str, *, as_json: bool) -> Exit:
     try:
         job = watching.follow(client.watch(job_id), console, as_json=as_json)
     except KeyboardInterrupt:
-        _err().print(f"\nThe job goes on. modelwright watch {job_id}  ·  modelwright cancel {job_id}", highlight=False)
+        _err().print(f"\nThe job goes on.\n  modelwright watch {job_id}\n  modelwright cancel {job_id}", soft_wrap=True)
         return Exit.INTERRUPTED
     if not as_json:
         console.print(watching.summary(job), soft_wrap=True)

@@ -78,18 +78,25 @@ def explain(error: Exception, console: Console, *, as_json: bool) -> None:
     if as_json:
         console.out(json.dumps({"error": _as_json(error)}), highlight=False)
         return
-    console.print(Text.assemble(("✗ ", "bold red"), str(error)), soft_wrap=True)
-    for problem in getattr(error, "problems", ()):
+    problems = [one for one in getattr(error, "problems", ()) if one.pointer or one.parameter]
+    console.print(Text.assemble(("✗ ", "bold red"), _headline(error, len(problems))), soft_wrap=True)
+    for problem in problems:
         _explain_problem(problem, console)
     hint = getattr(error, "hint", None)
-    if hint and not any(problem.hint == hint for problem in getattr(error, "problems", ())):
+    if hint and hint not in {problem.hint for problem in problems}:
         console.print(Text.assemble(("  → ", "cyan"), hint), soft_wrap=True)
     if isinstance(error, errors.ServiceError) and error.request_id:
         console.print(Text(f"  request {error.request_id}", "dim"))
 
 
+def _headline(error: Exception, problems: int) -> str:
+    if problems:
+        return f"The request is invalid: {problems} problem{'s' if problems > 1 else ''}"
+    return str(error)
+
+
 def _explain_problem(problem: errors.Problem, console: Console) -> None:
-    place = problem.pointer or problem.parameter or "(the whole request)"
+    place = problem.pointer or problem.parameter
     if problem.column is not None:
         place += f" column {problem.column}"
     console.print(Text.assemble("\n  ", (place, "bold"), "  ", (problem.code, "yellow")), soft_wrap=True)

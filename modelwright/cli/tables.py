@@ -22,8 +22,9 @@ STYLES = {
     "failed": "red",
     "cancelled": "yellow",
 }
-_COLUMNS = ("ID", "STATE", "PROGRESS", "NAME", "CREATED")
-_BRIEF_WIDTH = 90  # narrower terminals get no creation time
+_WIDTHS = {"ID": 30, "STATE": 10, "DONE": 4}
+_COLUMNS = ("ID", "STATE", "DONE", "NAME", "CREATED")
+_WIDE, _MEDIUM = 90, 66  # narrower terminals get no creation time, then no name: an id must stay whole
 _SHOWN_METRICS = 6
 
 
@@ -37,10 +38,10 @@ def print_jobs(jobs: Iterable[Mapping[str, Any]], console: Console) -> None:
     if not rows:
         console.print("No jobs yet. Submit one: modelwright submit FILE --watch", style="dim")
         return
-    shown = _COLUMNS if console.width >= _BRIEF_WIDTH else _COLUMNS[:-1]
+    shown = _COLUMNS[: 5 if console.width >= _WIDE else 4 if console.width >= _MEDIUM else 3]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in shown:
-        table.add_column(column, no_wrap=True, overflow="ellipsis" if column == "NAME" else "fold")
+        table.add_column(column, no_wrap=True, min_width=_WIDTHS.get(column), overflow="ellipsis")
     for row in rows:
         table.add_row(row[0], Text(row[1], STYLES.get(row[1], "")), *row[2 : len(shown)])
     console.print(table)
