@@ -39,7 +39,7 @@ async def json_body(request: Request) -> dict[str, Any]:
         raise _body_required()
     if declared is not None and declared > limits.max_bytes:
         raise _too_large(limits)
-    _check_type(request.headers.get("content-type", ""))
+    _check_type(request.headers.get("content-type", ""), request.headers.get("content-encoding", "identity"))
     body = await _read(request, limits)
     if not body.strip():
         raise _body_required()
@@ -63,7 +63,9 @@ def _declared_length(request: Request) -> int | None:
     return int(text)
 
 
-def _check_type(content_type: str) -> None:
+def _check_type(content_type: str, encoding: str) -> None:
+    if encoding.strip().lower() != "identity":
+        raise UnsupportedMediaType("The body must not be compressed.")
     media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
     is_json = media_type == "application/json" or (media_type.startswith("application/") and media_type[-5:] == "+json")
     charsets = [part for part in parameters if part.startswith("charset=")]

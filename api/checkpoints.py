@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.dependencies import Reader, ReadSession, ServiceParts
+from api.dependencies import Reader, ServiceParts
 from api.openapi import answer, content, problems
 from api.query import ContentQuery, PageQuery, no_query
 from api.ranges import Span, is_unchanged, parse_range, range_applies
@@ -29,12 +29,13 @@ router = APIRouter(tags=["checkpoints"])
     },
 )
 def list_checkpoints(
-    job_id: str, query: Annotated[PageQuery, Query()], session: ReadSession, caller: Reader
+    job_id: str, query: Annotated[PageQuery, Query()], parts: ServiceParts, caller: Reader
 ) -> Response:
     """Return a page of a job's checkpoints, newest first; only whole ones are listed."""
-    page = service.list_checkpoints(
-        session, tenant_id=caller.tenant_id, job_id=job_id, limit=query.limit, after=query.after
-    )
+    with parts.database.read_session() as session:
+        page = service.list_checkpoints(
+            session, tenant_id=caller.tenant_id, job_id=job_id, limit=query.limit, after=query.after
+        )
     return list_answer(page)
 
 
@@ -48,9 +49,10 @@ def list_checkpoints(
         **problems(401, 403, 404, 422, 503),
     },
 )
-def get_checkpoint(checkpoint_id: str, request: Request, session: ReadSession, caller: Reader) -> Response:
+def get_checkpoint(checkpoint_id: str, request: Request, parts: ServiceParts, caller: Reader) -> Response:
     """Return where in the training a checkpoint was made, its metrics, size and sha256."""
-    view = service.get_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id)
+    with parts.database.read_session() as session:
+        view = service.get_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id)
     return tagged_json(request, view)
 
 
@@ -69,7 +71,6 @@ def get_content(
     checkpoint_id: str,
     query: Annotated[ContentQuery, Query()],
     request: Request,
-    session: ReadSession,
     caller: Reader,
     parts: ServiceParts,
 ) -> Response:
@@ -78,7 +79,8 @@ def get_content(
     One byte range is honoured; `If-Range` with the `ETag` makes resuming safe. Each block is verified before it is
     sent; should one be damaged, the connection is cut: a complete answer is a correct one. HEAD works too.
     """
-    view = service.get_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id)
+    with parts.database.read_session() as session:
+        view = service.get_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id)
     headers = _content_headers(view)
     if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from api.body import JsonBody
-from api.dependencies import Reader, ReadSession, ServiceParts, SubmissionSlot, Writer, WriteSession
+from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
 from api.openapi import answer, json_request, problems
 from api.query import CreateJobQuery, JobsQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json
@@ -72,20 +72,22 @@ def create_job(
     summary="List jobs",
     responses={**answer(200, JobList, "A page of your jobs, newest first."), **problems(401, 403, 422, 503)},
 )
-def list_jobs(query: Annotated[JobsQuery, Query()], session: ReadSession, caller: Reader) -> Response:
+def list_jobs(query: Annotated[JobsQuery, Query()], parts: ServiceParts, caller: Reader) -> Response:
     """Return a page of your jobs, newest first.
 
     `label.<name>=<value>` keeps those with that label, and may be given for several names. Pass `last_id` as `after`
     for the next page while `has_more` is true.
     """
-    page = service.list_jobs(
-        session,
-        tenant_id=caller.tenant_id,
-        limit=query.limit,
-        after=query.after,
-        states=query.status,
-        labels=query.labels(),
-    )
+    labels = query.labels()
+    with parts.database.read_session() as session:
+        page = service.list_jobs(
+            session,
+            tenant_id=caller.tenant_id,
+            limit=query.limit,
+            after=query.after,
+            states=query.status,
+            labels=labels,
+        )
     return list_answer(page)
 
 
@@ -99,12 +101,14 @@ def list_jobs(query: Annotated[JobsQuery, Query()], session: ReadSession, caller
         **problems(401, 403, 404, 422, 503),
     },
 )
-def get_job(job_id: str, request: Request, session: ReadSession, caller: Reader) -> Response:
+def get_job(job_id: str, request: Request, parts: ServiceParts, caller: Reader) -> Response:
     """Return a job: its state, progress, resolved plan, and error if it failed.
 
     To poll cheaply send the last `ETag` as `If-None-Match`: an unchanged job is answered 304 without a body.
     """
-    return tagged_json(request, service.get_job(session, tenant_id=caller.tenant_id, job_id=job_id))
+    with parts.database.read_session() as session:
+        job = service.get_job(session, tenant_id=caller.tenant_id, job_id=job_id)
+    return tagged_json(request, job)
 
 
 @router.post(

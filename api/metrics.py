@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.dependencies import Reader, ReadSession
+from api.dependencies import Reader, ServiceParts
 from api.openapi import answer, problems
 from api.query import MetricsQuery
 from api.responses import csv_answer, prefers_csv, tagged_json
@@ -28,7 +28,7 @@ _CSV = {"text/csv": {"schema": {"type": "string"}, "example": "series,step,value
     },
 )
 def get_metrics(
-    job_id: str, query: Annotated[MetricsQuery, Query()], request: Request, session: ReadSession, caller: Reader
+    job_id: str, query: Annotated[MetricsQuery, Query()], request: Request, parts: ServiceParts, caller: Reader
 ) -> Response:
     """Return the series of a job, such as `train/loss` and `validation/accuracy`.
 
@@ -36,15 +36,16 @@ def get_metrics(
     JSON cannot say is `null` and stands spelt out in `non_finite`. `Accept: text/csv` gets rows instead. To follow a
     running job pass the last step seen as `after_step`.
     """
-    metrics = service.get_metrics(
-        session,
-        tenant_id=caller.tenant_id,
-        job_id=job_id,
-        names=query.names or None,
-        after_step=query.after_step,
-        max_points=query.max_points,
-        latest=query.latest,
-    )
+    with parts.database.read_session() as session:
+        metrics = service.get_metrics(
+            session,
+            tenant_id=caller.tenant_id,
+            job_id=job_id,
+            names=query.names or None,
+            after_step=query.after_step,
+            max_points=query.max_points,
+            latest=query.latest,
+        )
     if prefers_csv(request.headers.get("accept", "")):
         return csv_answer(metrics)
     return tagged_json(request, metrics)

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Annotated, Any
 
-from fastapi import Query
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from fastapi import Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from services.errors import InvalidRequest, Problem
 from services.jobs.states import STATES
@@ -41,7 +42,7 @@ def _split(values: object) -> object:
 
 
 CommaSeparated = Annotated[list[Annotated[str, Field(max_length=200)]], BeforeValidator(_split), Field(max_length=200)]
-Cursor = Annotated[str | None, Field(description="The `last_id` of the page before.", max_length=200)]
+Cursor = Annotated[str | None, Field(description="The `last_id` of the page before.")]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many to return at most.")]
 
 
@@ -49,6 +50,18 @@ class NoQuery(BaseModel):
     """A route without query parameters."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_nul(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """PostgreSQL keeps no NUL in a text, so nothing that holds one can be found."""
+        texts = [*values]
+        for name, value in values.items():
+            if name != "after":  # a cursor is checked by its own form
+                texts += value if isinstance(value, list) else [value]
+        if any("\0" in text for text in texts):
+            raise PydanticCustomError("invalid_character", "A parameter may not hold the NUL character (U+0000)")
+        return values
 
 
 class CreateJobQuery(NoQuery):
@@ -103,8 +116,14 @@ class ContentQuery(NoQuery):
     format: str = Field("safetensors", pattern="^safetensors$", description="The file format.")
 
 
-async def no_query(_: Annotated[NoQuery, Query()]) -> None:
-    """Refuse every query parameter."""
+async def no_query(request: Request) -> None:
+    """Refuse every query parameter.
+
+    Raises:
+        InvalidRequest: ``extra_forbidden``.
+    """
+    if unknown := list(request.query_params):
+        raise InvalidRequest([_unknown(name) for name in unknown])
 
 
 def query_problems(pydantic_errors: Sequence[Mapping[str, Any]]) -> list[Problem]:
