@@ -16,7 +16,7 @@ from services.errors import InvalidRequest, Problem
 from services.modules.build import Code, compile_definition
 from services.modules.emit import FACTORY
 from services.modules.explain import Failure, explain
-from services.modules.record import Recorder
+from services.modules.record import Recorder, batch_first
 from services.modules.samples import sample_inputs
 
 BATCH = 2
@@ -128,7 +128,7 @@ def _trial(
         recorder, outputs = _forward(definition, code, model, inputs, pointer, device="cpu")
     activations = math.ceil(recorder.saved_bytes / BATCH) * batch_size
     return {
-        "layers": recorder.layers(definition),
+        "layers": recorder.layers(definition, batch=BATCH),
         "memory_bytes": memory_bytes(model, activations, optimizer),
         "operations_per_sample": recorder.operations // BATCH,
         "outputs": outputs,
@@ -159,9 +159,7 @@ def _forward(
 def describe_outputs(result: object) -> list[dict[str, Any]]:
     """Return dtype and shape of every tensor that forward returns, the batch written "B"."""
     if isinstance(result, torch.Tensor):
-        shape: list[Any] = list(result.shape)
-        if shape and shape[0] == BATCH:
-            shape[0] = "B"
+        shape = batch_first(result.shape, BATCH)
         return [{"dtype": str(result.dtype).removeprefix("torch."), "shape": shape}]
     items = result.values() if isinstance(result, dict) else result if isinstance(result, list | tuple) else ()
     return [row for item in items for row in describe_outputs(item)]

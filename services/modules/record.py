@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -62,20 +63,30 @@ class Recorder:
             self.saved_bytes += tensor.numel() * tensor.element_size()
         return tensor
 
-    def layers(self, definition: Definition) -> list[dict[str, Any]]:
-        """Return one row for each call, in the order in which calls began to end."""
+    def layers(self, definition: Definition, *, batch: int) -> list[dict[str, Any]]:
+        """Return one row for each call, in the order in which they ended; a first size of ``batch`` is written "B"."""
         rows = []
         for path, module, inputs, outputs in self.calls:
             node = definition.tree.find(path)
             own = sum(t.numel() for t in module.parameters(recurse=False))
-            row = {"path": path, "type": type(module).__name__, "input_shapes": inputs, "output_shapes": outputs,
-                   "parameters": own}  # fmt: skip
+            row = {
+                "path": path,
+                "type": type(module).__name__,
+                "input_shapes": [batch_first(shape, batch) for shape in inputs],
+                "output_shapes": [batch_first(shape, batch) for shape in outputs],
+                "parameters": own,
+            }
             rows.append(row | ({"pointer": node.place.pointer} if node is not None else {}))
         return rows
 
 
 def _storage(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
+
+
+def batch_first(shape: Sequence[int], batch: int) -> list[int | str]:
+    """Return a shape with its first size written "B" where that is the trial batch's."""
+    return ["B", *shape[1:]] if shape and shape[0] == batch else list(shape)
 
 
 def shapes(value: object) -> Shapes:

@@ -47,7 +47,7 @@ def test_the_source_runs_alone_and_gives_the_same_model():
 def test_the_report_counts_parameters_and_names_shapes():
     report = preflight(check(MLP), DIGITS)
     assert report["parameters"] == {"total": 9610, "trainable": 9610}
-    assert [row["output_shapes"] for row in report["layers"]][:3] == [[[2, 128]], [[2, 128]], [[2, 10]]]
+    assert [row["output_shapes"] for row in report["layers"]][:3] == [[["B", 128]], [["B", 128]], [["B", 10]]]
     assert report["outputs"] == [{"dtype": "float32", "shape": ["B", 10]}]
     assert report["memory_bytes"]["weights"] == 9610 * 4
     assert report["operations_per_sample"] == 2 * (64 * 128 + 128 * 10)
@@ -59,9 +59,7 @@ def test_a_misfit_names_the_layer_both_sizes_and_the_fix():
         preflight(check(wrong, pointer="/model"), DIGITS, pointer="/model")
     problem = caught.value.problems[0]
     assert (problem.code, problem.pointer) == ("shape_mismatch", "/model/layers/2/head")
-    assert problem.detail == (
-        "Linear 'head' (/model/layers/2/head) expects 64 features, got 128: set in_features=128"
-    )
+    assert problem.detail == ("Linear 'head' (/model/layers/2/head) expects 64 features, got 128: set in_features=128")
 
 
 def test_a_model_over_the_quota_is_refused_with_counts():
