@@ -54,11 +54,12 @@ def print_job(job: Mapping[str, Any], checkpoints: Iterable[Mapping[str, Any]], 
     table.add_column(overflow="fold")
     for name, value in _facts(job):
         table.add_row(name, value)
-    parts: list[RenderableType] = [Text.assemble((job["id"], "bold"), "  ", state_text(job)), table]
+    facts: RenderableType = table if console.is_terminal else "\n".join(f"{n:<10}  {v}" for n, v in _facts(job))
+    parts: list[RenderableType] = [Text.assemble((job["id"], "bold"), "  ", state_text(job)), facts]
     if job.get("error"):
         parts.append(failure_text(job["error"]))
     parts += [Text(_checkpoint_line(one)) for one in checkpoints]
-    console.print(Group(*parts), soft_wrap=not console.is_terminal)
+    console.print(Group(*parts) if console.is_terminal else "\n".join(map(str, parts)), soft_wrap=True, markup=False)
 
 
 def state_text(job: Mapping[str, Any]) -> Text:
