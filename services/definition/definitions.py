@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from services.definition.initialisers import Initialisers, collect
+from services.definition.initialisers import Initialisers, collect, nested_names
 from services.definition.literals import literal
 from services.definition.names import check_definition, check_local, check_member
 from services.definition.parsing import type_name
@@ -44,8 +44,7 @@ def heading(name: str, value: object, place: Place, library: Library) -> None:
     library.headings[name] = Heading(name, kind, _arguments(source))
     if kind == "module":
         members = members_of(value)
-        library.members |= members.names() - members.constants
-        library.members |= members.constants
+        library.members |= members.names() | nested_names(value.get("init"))
         library.member_patterns += [pattern for _, pattern in members.patterns]
 
 

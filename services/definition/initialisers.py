@@ -6,6 +6,7 @@ import ast
 import re
 
 from services.definition import weights
+from services.definition.catalog import CATALOG
 from services.definition.expressions import Expressions
 from services.definition.names import check_member, is_name
 from services.definition.parsing import Text, parse_expression, type_name
@@ -16,6 +17,7 @@ from services.definition.statements import loop_head, statement
 
 _BLOCKS = {"for": {"for", "do"}, "if": {"if", "then", "else"}}
 _KINDS = {"parameter": {"parameter", "trainable"}, "buffer": {"buffer", "persistent"}, "value": {"value"}}
+_LITERAL = re.compile(r"'([A-Za-z]\w*)'")
 _HOLE = re.compile(r"\{([^{}]*)\}")
 _REGISTRIES = {"child": "_modules", "parameter": "_parameters", "buffer": "_buffers", "value": "_modules"}
 
@@ -38,6 +40,18 @@ def collect(items: object, members: Members) -> None:
         else:
             table = {"child": members.children, "parameter": members.parameters, "buffer": members.buffers}
             table.get(kind, members.values).add(name)
+
+
+def nested_names(value: object) -> set[str]:
+    """Return the names that containers inside a child give to their items: ``self.transformer.wte`` reads them."""
+    if isinstance(value, str):
+        return {name for name in _LITERAL.findall(value) if is_name(name) and name not in CATALOG.reserved}
+    if isinstance(value, list):
+        return {name for item in value for name in nested_names(item)}
+    if not isinstance(value, dict):
+        return set()
+    own = set() if "type" in value else {name for name in value if name not in CATALOG.reserved}
+    return own.union(*(nested_names(item) for item in value.values()))
 
 
 def kind_of(value: object) -> str:

@@ -113,7 +113,8 @@ def _refused(functions: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
 
 def _reserved() -> list[str]:
     """Names no child may have: attributes of Module, and of the values a forward meets unless they are listed."""
-    listed = selection.TENSOR_METHODS | selection.LIST_METHODS | selection.DICT_METHODS | selection.LAYER_ATTRIBUTES
+    tensors = selection.TENSOR_METHODS | selection.LAYER_ATTRIBUTES
+    listed = tensors | selection.LIST_METHODS | selection.DICT_METHODS | selection.HARMLESS_NAMES
     values = {name for kind in (torch.Tensor, str, list, dict, tuple, int, float, torch.Size) for name in dir(kind)}
     module = set(dir(nn.Module)) | {"training", "forward"}
     return sorted(n for n in (values - listed) | module if not n.startswith("_"))

@@ -28,4 +28,6 @@ MATH_CONSTANTS = _names("math_constants")
 TORCH_CONSTANTS = _names("torch_constants")
 REFUSED_ARGUMENTS = _names("refused_arguments")
 """Arguments that the run decides, that take code, or that write elsewhere."""
+HARMLESS_NAMES = _names("harmless_names")
+"""Names of str that a part of a module may have all the same."""
 NESTED_FUNCTIONS = {space: frozenset(names.split()) for space, names in _DATA["nested_functions"].items()}
