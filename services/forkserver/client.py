@@ -34,6 +34,7 @@ class _Gone(Exception):
 class ForkServer:
     """Forks children that have ``preload`` imported already. Safe to use from several threads.
 
+    An entry of ``preload`` is a module, or ``module:function`` to call once it is imported; neither may leave a thread.
     The server knows of the environment only what ``clean_environment`` lets through, and ``environment``. A forked
     copy of the owner starts a server of its own.
     """

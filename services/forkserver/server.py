@@ -45,9 +45,15 @@ class Server:
         self._by_fd: dict[int, _Forked] = {}
 
     def preload(self, modules: Sequence[str]) -> None:
-        """Import ``modules`` and report ready; what they made is hidden from the collector, so that forks share it."""
-        for name in modules:
-            importlib.import_module(name)
+        """Import ``modules``, call the functions named like ``module:function``, and report ready.
+
+        What they made is hidden from the collector, so that forks go on sharing it.
+        """
+        for entry in modules:
+            name, _, function = entry.partition(":")
+            module = importlib.import_module(name)
+            if function:
+                getattr(module, function)()
         gc.collect()
         gc.freeze()
         self._reply({"ready": True, "threads": len(list(Path("/proc/self/task").iterdir()))})

@@ -287,6 +287,14 @@ def test_a_server_that_cannot_import_is_reported():
     server.close()
 
 
+def test_a_function_can_be_called_once_before_any_fork():
+    server = ForkServer(preload=[f"{TARGETS}:warm"])
+    try:
+        assert run(server, "describe")[0][0]["environment"]["WARMED"] == "yes"
+    finally:
+        server.close()
+
+
 def test_with_torch_the_server_has_one_thread_and_its_children_may_have_more():
     server = ForkServer(preload=["torch", "numpy"])
     try:

@@ -22,7 +22,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server():
-    server = ForkServer(preload=["worker.trainer.main"])
+    server = ForkServer(preload=["worker.trainer.main", "worker.trainer.warm:warm"])
     yield server
     server.close()
 
