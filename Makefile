@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml scripts/install
 	@scripts/install $(VENV)
 
 demo: install  ## Train a small network on real data with a service of its own, from nothing to weights
-	@$(BIN)/modelwright up --data $(DEMO_DATA) --port 0 --quiet -- $(BIN)/python examples/digits_mlp.py
+	@$(BIN)/modelwright up --data $(DEMO_DATA) --port 0 -- $(BIN)/python examples/digits_mlp.py
 
 up: install  ## Run the service on this machine until Ctrl-C
 	@$(BIN)/modelwright up --data $(DATA) --port $(PORT)

@@ -2,7 +2,7 @@
 
 Runs against any service: start one with `modelwright up`, or let one live as long as this script does:
 
-    modelwright up --port 0 --quiet -- python examples/digits_mlp.py
+    modelwright up --port 0 -- python examples/digits_mlp.py
 """
 
 from __future__ import annotations
