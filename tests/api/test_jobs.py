@@ -171,7 +171,7 @@ def test_cancel_twice_is_cancel_once_and_a_finished_job_says_its_state(caller, d
 def test_hard_definitions_leave_threads_for_those_who_look(caller, database, monkeypatch):
     checking, may_end = threading.Semaphore(0), threading.Event()
 
-    def slow(**_):
+    def slow(*_, **__):
         checking.release()
         assert may_end.wait(30)
         return {"object": "validation"}
