@@ -13,6 +13,32 @@ _PLAN = {
     "metrics": ["accuracy"],
     "seed": 0,
 }
+MODELS: dict[str, dict[str, Any]] = {
+    "sequential": {
+        "summary": "A constructor expression with its input",
+        "value": {
+            "format": "model/1",
+            "model": "Sequential(Linear(64, 128), ReLU(), Linear(128, 10))",
+            "inputs": [{"name": "x", "dtype": "float32", "shape": ["B", 64]}],
+        },
+    },
+    "graph": {
+        "summary": "The computational graph of y = (x1 + w)(x2 + w)",
+        "value": {
+            "format": "model/1",
+            "modules": {
+                "Product": {
+                    "init": [{"w": {"parameter": "tensor(2.0)"}}],
+                    "forward": {
+                        "arguments": ["x1", "x2"],
+                        "body": ["a = x1 + self.w", "b = x2 + self.w", "return a * b"],
+                    },
+                }
+            },
+            "model": "Product()",
+        },
+    },
+}
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "short": {

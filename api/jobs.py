@@ -51,7 +51,8 @@ def create_job(
     `Idempotent-Replayed: true`.
     """
     if query.validate_only:
-        return json_answer(service.validate(body=body, preflight=parts.preflight, settings=parts.settings))
+        report = service.validate(session, tenant_id=caller.tenant_id, body=body, preflight=parts.preflight)
+        return json_answer(report)
     made = service.submit(
         session,
         tenant_id=caller.tenant_id,

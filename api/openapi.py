@@ -69,9 +69,9 @@ def problems(*statuses: int) -> Responses:
     }
 
 
-def json_request(model: str) -> dict[str, Any]:
-    """Declare a JSON body, which the routes read by themselves (`api.body`)."""
-    media = {"schema": {"$ref": _REF.format(model=model)}, "examples": examples.REQUESTS}
+def json_request(model: str, shown: Mapping[str, Any] = examples.REQUESTS) -> dict[str, Any]:
+    """Declare a JSON body with examples; the routes read it by themselves (`api.body`)."""
+    media = {"schema": {"$ref": _REF.format(model=model)}, "examples": dict(shown)}
     return {"requestBody": {"required": True, "content": {"application/json": media}}}
 
 
@@ -99,6 +99,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     shown = [view for view in vars(views).values() if isinstance(view, type) and issubclass(view, views.View)]
-    pairs = [(model, "serialization") for model in shown] + [(JobRequest, "validation")]
+    requests: list[tuple[type[BaseModel], str]] = [(JobRequest, "validation"), (views.ModelDocument, "validation")]
+    pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]
     return dict(definitions["$defs"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from services.catalog.service import KINDS
 from services.errors import InvalidRequest, Problem
 from services.jobs.states import STATES
 from services.metrics.service import MAX_POINTS
@@ -108,6 +109,19 @@ class MetricsQuery(NoQuery):
         MAX_POINTS, ge=1, le=MAX_POINTS, description="At most so many points a series; min/max buckets beyond."
     )
     latest: bool = Field(False, description="Only the newest point of each series.")
+
+
+class CatalogQuery(NoQuery):
+    """``GET /v1/catalog``."""
+
+    kind: Literal[KINDS] | None = Field(None, description=f"Only entries of this kind: {', '.join(KINDS)}.")  # type: ignore[valid-type]  # the tuple is the truth
+    search: str | None = Field(None, max_length=200, description="Only entries whose name or doc holds this text.")
+
+
+class SummaryQuery(NoQuery):
+    """``GET /v1/models/{id}/summary``."""
+
+    format: Literal["json", "text"] = Field("json", description="`text` for people.")
 
 
 class ContentQuery(NoQuery):

@@ -25,11 +25,12 @@ def json_answer(content: Mapping[str, Any], *, status: int = 200, headers: Mappi
 
 def tagged_json(request: Request, content: Mapping[str, Any]) -> Response:
     """Return ``content`` with a strong entity tag of its bytes, or 304 when the client has them."""
-    body = _encode(content)
-    headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', "Cache-Control": _PRIVATE, "Vary": "Authorization"}
-    if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return _tagged(request, _encode(content), media_type="application/json")
+
+
+def tagged_text(request: Request, content: str, *, media_type: str) -> Response:
+    """Return text with a strong entity tag of its bytes, or 304 when the client has them."""
+    return _tagged(request, content.encode("utf-8"), media_type=media_type)
 
 
 def list_answer(page: Page) -> Response:
@@ -56,6 +57,13 @@ def prefers_csv(accept: str) -> bool:
     named = "application/json" in weights
     other = weights.get("application/json", weights.get("application/*", weights.get("*/*", 0.0)))
     return wanted > 0 and (wanted > other if named else wanted >= other)
+
+
+def _tagged(request: Request, body: bytes, *, media_type: str) -> Response:
+    headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', "Cache-Control": _PRIVATE, "Vary": "Authorization"}
+    if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
 
 
 def _weights(accept: str) -> list[tuple[str, float]]:

@@ -17,7 +17,8 @@ from services.forkserver.client import ForkServer
 from services.forkserver.limits import Limits
 
 TARGET = "services.modules.preflight:run"
-PRELOAD = ("services.modules.warm",)
+PORTRAIT = "services.modules.portrait:run"
+PRELOAD = ("services.modules.warm", "services.modules.portrait")
 CACHE_ENTRIES = 2_000
 _OPEN_FILES = 64
 _FIRST_WAIT_SECONDS = 60.0
@@ -47,18 +48,31 @@ class Preflight:
             InvalidRequest: the definition cannot be built, does not fit its inputs, or is too large.
             Unavailable: no child could be had.
         """
-        key = json.dumps([definition.sha256, definition.bare, inputs, pointer], default=list)
-        answer = self._remembered(key)
-        if answer is None:
-            answer = self._ask(definition, inputs, pointer)
-            self._remember(key, answer)
-        if "report" in answer:
-            return dict(answer["report"])
-        raise InvalidRequest([Problem(**problem) for problem in answer["problems"]])
+        return self._report(TARGET, definition, inputs, pointer)
+
+    def portray(self, definition: Definition, *, pointer: str = "") -> dict[str, Any]:
+        """Return the report for the definition's own inputs, with ``source`` and ``summary`` (``{"tree", "text"}``).
+
+        Raises:
+            InvalidRequest, Unavailable: as `check`.
+        """
+        return self._report(PORTRAIT, definition, None, pointer)
 
     def close(self) -> None:
         """End the fork server and its children."""
         self._server.close()
+
+    def _report(
+        self, target: str, definition: Definition, inputs: Mapping[str, Mapping[str, Any]] | None, pointer: str
+    ) -> dict[str, Any]:
+        key = json.dumps([target, definition.sha256, definition.bare, inputs, pointer], default=list)
+        answer = self._remembered(key)
+        if answer is None:
+            answer = self._ask(target, definition, inputs, pointer)
+            self._remember(key, answer)
+        if "report" in answer:
+            return dict(answer["report"])
+        raise InvalidRequest([Problem(**problem) for problem in answer["problems"]])
 
     def _remembered(self, key: str) -> Answer | None:
         with self._lock:
@@ -72,7 +86,9 @@ class Preflight:
             if len(self._answers) > CACHE_ENTRIES:
                 self._answers.popitem(last=False)
 
-    def _ask(self, definition: Definition, inputs: Mapping[str, Mapping[str, Any]] | None, pointer: str) -> Answer:
+    def _ask(
+        self, target: str, definition: Definition, inputs: Mapping[str, Mapping[str, Any]] | None, pointer: str
+    ) -> Answer:
         if not self._free.acquire(timeout=_FIRST_WAIT_SECONDS):
             raise Unavailable("All preflight processes are busy.")
         try:
@@ -82,7 +98,7 @@ class Preflight:
                 "pointer": pointer,
                 "max_parameters": self._settings.max_model_parameters,
             }
-            with self._server.spawn(TARGET, payload, limits=self._limits()) as child:
+            with self._server.spawn(target, payload, limits=self._limits()) as child:
                 return self._await(child, pointer)
         finally:
             self._free.release()

@@ -28,10 +28,11 @@ def is_outage(error: DBAPIError) -> bool:
 
 
 class Database:
-    """One pool of connections to PostgreSQL, and sessions over it.
+    """Connections to PostgreSQL, and sessions over them.
 
     Write sessions are transactions; the edge (a request, a task) commits, services never do. Read sessions run in
-    autocommit, which halves the round trips of a poll.
+    autocommit, which halves the round trips of a poll, on connections that stay so: switching one there and back costs
+    a fifth of a read.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
@@ -40,9 +41,16 @@ class Database:
             url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=False, connect_args=_CONNECT_ARGUMENTS
         )
         self._writer = sessionmaker(self.engine, expire_on_commit=False)
-        self._reader = sessionmaker(
-            self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False, autoflush=False
+        self._read_engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_reset_on_return=None,  # in autocommit there is nothing to roll back
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+            connect_args=_CONNECT_ARGUMENTS,
         )
+        self._reader = sessionmaker(self._read_engine, expire_on_commit=False, autoflush=False)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -64,3 +72,4 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+        self._read_engine.dispose()

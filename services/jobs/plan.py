@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from services.config import Settings
 from services.datasets.catalog import get_builtin
 from services.definition import Definition, check
-from services.errors import InvalidRequest, Problem
+from services.errors import InvalidRequest, NotFound, Problem
 from services.jobs.schema import JobRequest
 from services.preflight import Preflight
 from services.training.problems import problems_from
@@ -32,7 +32,11 @@ class Plan:
         return self.request.resources.device
 
 
-def make_plan(body: dict[str, Any], *, preflight: Preflight, settings: Settings) -> Plan:
+FindDocument = Callable[[str], dict[str, Any]]
+"""Returns the document of a model by its id, or raises `NotFound`."""
+
+
+def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: FindDocument) -> Plan:
     """Check a request and fill in what it leaves open.
 
     Raises:
@@ -40,7 +44,7 @@ def make_plan(body: dict[str, Any], *, preflight: Preflight, settings: Settings)
             together, then those of their fit, then those of the shapes.
         Unavailable: the definition could not be built for a check right now.
     """
-    request, definition = _read(body)
+    request, definition = _read(body, find_document)
     sections = resolve(
         data=request.data,
         training=request.training,
@@ -58,7 +62,7 @@ def make_plan(body: dict[str, Any], *, preflight: Preflight, settings: Settings)
     return Plan(request, definition.sha256, resolved, report)
 
 
-def _read(body: dict[str, Any]) -> tuple[JobRequest, Definition]:
+def _read(body: dict[str, Any], find_document: FindDocument) -> tuple[JobRequest, Definition]:
     """Return the request and its definition; raise with the problems of both."""
     problems: list[Problem] = []
     request = definition = None
@@ -68,9 +72,22 @@ def _read(body: dict[str, Any]) -> tuple[JobRequest, Definition]:
         problems += problems_from(error, JobRequest)
     if isinstance(body.get("model"), dict | str):
         try:
-            definition = check(body["model"], pointer="/model")
+            definition = check(_document(body["model"], find_document), pointer="/model")
         except InvalidRequest as error:
             problems += error.problems
     if problems or request is None or definition is None:
         raise InvalidRequest(problems)
     return request, definition
+
+
+def _document(model: dict[str, Any] | str, find_document: FindDocument) -> dict[str, Any] | str:
+    """Return what is to be checked: the member itself, or the document of the model that it names."""
+    if not isinstance(model, str) or not model.startswith("mdl_"):
+        return model
+    try:
+        return find_document(model)
+    except NotFound:
+        problem = Problem(
+            "unknown_model", f"There is no model {model[:80]!r}.", "/model", "GET /v1/models lists yours."
+        )
+        raise InvalidRequest([problem]) from None

@@ -16,10 +16,11 @@ from services.errors import AlreadyTerminal, NotFound, QuotaExceeded
 from services.idempotency import service as idempotency
 from services.identifiers import check_id, new_id
 from services.jobs import repository
-from services.jobs.plan import Plan, make_plan
+from services.jobs.plan import FindDocument, Plan, make_plan
 from services.jobs.queries import get_job, list_jobs
 from services.jobs.states import add_event, transition, transition_entry
 from services.jobs.views import job_view
+from services.models.service import get_model
 from services.preflight import Preflight
 from services.queue import Doorbell
 
@@ -56,7 +57,7 @@ def submit(
         answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
         if answer is not None:
             return Submission(answer, replayed=True)
-    plan = make_plan(body, preflight=preflight, settings=settings)
+    plan = make_plan(body, preflight=preflight, find_document=_documents(session, tenant_id))
     _check_quota(session, tenant_id, settings)
     job = _insert(session, tenant_id, body, plan)
     view = job_view(job)
@@ -66,14 +67,14 @@ def submit(
     return Submission(view, replayed=False)
 
 
-def validate(*, body: dict[str, Any], preflight: Preflight, settings: Settings) -> dict[str, Any]:
+def validate(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> dict[str, Any]:
     """Check a request as `submit` does and return what would run: the resolved plan and the preflight report.
 
     Raises:
         InvalidRequest: with every problem of the request.
         Unavailable: the definition could not be checked right now.
     """
-    plan = make_plan(body, preflight=preflight, settings=settings)
+    plan = make_plan(body, preflight=preflight, find_document=_documents(session, tenant_id))
     return {"object": "validation", "valid": True, "resolved": plan.resolved, "preflight": plan.report}
 
 
@@ -96,6 +97,10 @@ def request_cancel(session: Session, *, tenant_id: str, job_id: str) -> dict[str
         transition(session, job, to, reason="cancel_requested")
         session.refresh(job)
     return job_view(job)
+
+
+def _documents(session: Session, tenant_id: str) -> FindDocument:
+    return lambda model_id: get_model(session, tenant_id=tenant_id, model_id=model_id).document
 
 
 def _insert(session: Session, tenant_id: str, body: dict[str, Any], plan: Plan) -> Job:

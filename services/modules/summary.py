@@ -1,4 +1,4 @@
-"""The tree of a module as ``print(net)`` draws it, with the shapes of the first call and the parameters of each part."""
+"""The tree of a module as ``print(net)`` draws it, with the shapes of each first call and the parameters."""
 
 from __future__ import annotations
 

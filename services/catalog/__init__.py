@@ -1,0 +1,1 @@
+"""The whole catalog of what a request may name."""

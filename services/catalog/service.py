@@ -1,0 +1,120 @@
+"""One list of everything that a request may name, from layers to data sets."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from services.datasets.catalog import DATASETS
+from services.definition.catalog import CATALOG, Entry
+from services.errors import NotFound
+from services.training.metrics import MetricName
+from services.training.optimizers import Optimizer
+from services.training.schedulers import Scheduler
+
+KINDS = ("layer", "loss", "function", "initialiser", "method", "optimizer", "scheduler", "metric", "dataset")
+_INITIALISERS = "init"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that a request may name; ``schema`` describes its arguments as a JSON Schema."""
+
+    name: str
+    kind: str
+    family: str
+    doc: str
+    schema: dict[str, Any]
+
+    def brief(self) -> dict[str, Any]:
+        """Return the form that lists show."""
+        return {
+            "object": "catalog_entry",
+            "name": self.name,
+            "kind": self.kind,
+            "family": self.family,
+            "doc": self.doc,
+            "links": {"self": f"/v1/catalog/{self.name}"},
+        }
+
+    def full(self) -> dict[str, Any]:
+        """Return everything."""
+        return {**self.brief(), "schema": self.schema}
+
+
+def list_catalog(*, kind: str | None = None, search: str | None = None) -> list[dict[str, Any]]:
+    """Return the entries of a kind (all without one) whose name or doc holds ``search``, whatever its case."""
+    words = (search or "").lower()
+    return [
+        item.brief()
+        for item in _items().values()
+        if (kind is None or item.kind == kind) and (words in item.name.lower() or words in item.doc.lower())
+    ]
+
+
+def get_entry(name: str) -> dict[str, Any]:
+    """Return one entry with its schema.
+
+    Raises:
+        NotFound: nothing is called that; the hint has the nearest names.
+    """
+    items = _items()
+    if name not in items:
+        near = difflib.get_close_matches(name, items, n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "GET /v1/catalog lists all names."
+        raise NotFound("The catalog has no such entry.", hint=hint)
+    return items[name].full()
+
+
+@cache
+def _items() -> dict[str, Item]:
+    """Return all entries by name, in the order of `KINDS`."""
+    every = [*_classes(), *_functions(), *_plan(), *_datasets()]
+    return {item.name: item for item in sorted(every, key=lambda item: (KINDS.index(item.kind), item.name))}
+
+
+def _classes() -> Iterator[Item]:
+    for entry in CATALOG.classes.values():
+        kind = "loss" if entry.family == "loss" else "layer"
+        yield _definition_item(entry.name, kind, entry.family, entry)
+
+
+def _functions() -> Iterator[Item]:
+    for space, entries in CATALOG.functions.items():
+        kind = "initialiser" if space == _INITIALISERS else "function"
+        for name, entry in entries.items():
+            yield _definition_item(f"{space}.{name}", kind, space, entry)
+    for name, entry in CATALOG.methods.items():
+        yield _definition_item(f"Tensor.{name}", "method", "Tensor", entry)
+
+
+def _definition_item(name: str, kind: str, family: str, entry: Entry) -> Item:
+    return Item(name, kind, family, entry.doc, entry.json_schema())
+
+
+def _plan() -> Iterator[Item]:
+    for kind, union in (("optimizer", Optimizer), ("scheduler", Scheduler)):
+        for model in _members(union):
+            yield Item(model.__name__, kind, kind, _first_line(model), model.model_json_schema())
+    for name in get_args(MetricName):
+        yield Item(name, "metric", "metric", name.replace("_", " ").capitalize(), {"const": name})
+
+
+def _datasets() -> Iterator[Item]:
+    for info in DATASETS.values():
+        yield Item(info.name, "dataset", "scikit-learn", info.title, {"const": info.name, **info.to_dict()})
+
+
+def _members(union: object) -> tuple[type[BaseModel], ...]:
+    """Return the classes of ``Annotated[A | B, …]``."""
+    members: tuple[type[BaseModel], ...] = get_args(get_args(union)[0])
+    return members
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").split("\n", 1)[0]

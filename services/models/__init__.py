@@ -1,0 +1,1 @@
+"""Models: definitions that were checked once and have an id."""

@@ -1,0 +1,91 @@
+"""Models over HTTP: posted once, shown in every form, named by jobs."""
+
+import torch
+
+from api import examples
+from services.identifiers import new_id
+
+MLP = examples.MODELS["sequential"]["value"]
+JOB = examples.REQUESTS["short"]["value"]
+
+
+def test_the_same_content_is_the_same_model(client):
+    first = client.post("/v1/models", json=MLP)
+    again = client.post("/v1/models", json=dict(reversed(MLP.items())))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["id"] == again.json()["id"]
+    assert first.headers["location"] == f"/v1/models/{first.json()['id']}"
+    assert first.json()["parameters"] == {"total": 9610, "trainable": 9610}
+    assert first.json()["definition"] == MLP
+
+
+def test_every_example_is_accepted(client):
+    for example in examples.MODELS.values():
+        assert client.post("/v1/models", json=example["value"]).status_code == 201
+
+
+def test_the_source_runs_alone_and_draws_the_same_weights(client):
+    model = client.post("/v1/models", json=MLP).json()
+    answer = client.get(model["links"]["source"])
+    assert answer.headers["content-type"].startswith("text/x-python")
+    assert "services" not in answer.text
+    namespace: dict = {"__name__": "downloaded"}
+    exec(answer.text, namespace)
+    torch.manual_seed(3)
+    theirs = namespace["build_model"]()
+    torch.manual_seed(3)
+    ours = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+    assert all(torch.equal(a, b) for a, b in zip(theirs.parameters(), ours.parameters(), strict=True))
+
+
+def test_the_summary_is_the_tree_with_shapes_and_counts(client):
+    model = client.post("/v1/models", json=MLP).json()
+    tree = client.get(model["links"]["summary"]).json()["tree"]
+    assert [child["type"] for child in tree["children"]] == ["Linear", "ReLU", "Linear"]
+    assert tree["children"][0]["calls"] == [{"inputs": [["B", 64]], "outputs": [["B", 128]]}]
+    text = client.get(f"{model['links']['summary']}?format=text").text
+    assert "(2): Linear(in_features=128, out_features=10, bias=True)   [B, 128] → [B, 10]" in text
+    assert text.endswith("9,610 parameters, 9,610 of them trainable\n")
+
+
+def test_validate_keeps_nothing_and_tells_every_problem(client, problem):
+    sound = client.post("/v1/models/validate", json=MLP)
+    assert (sound.status_code, sound.json()["valid"]) == (200, True)
+    assert client.get("/v1/models").json()["data"] == []
+    bad = {"format": "model/1", "model": "Sequential(Linaer(64, 128), Rellu(), Linear(128, 10))"}
+    found = problem(client.post("/v1/models/validate", json=bad), 422)
+    assert [one["code"] for one in found["errors"]] == ["unknown_type", "unknown_type"]
+    assert [one["pointer"] for one in found["errors"]] == ["/model", "/model"]
+    assert "Linear" in found["errors"][0]["hint"]
+    assert found["errors"][1]["column"] == 29
+
+
+def test_a_job_may_name_a_model(client, problem):
+    model = client.post("/v1/models", json=MLP).json()
+    named = client.post("/v1/jobs?validate_only=true", json={**JOB, "model": model["id"]})
+    assert named.status_code == 200
+    assert named.json()["resolved"]["definition"] == MLP
+    absent = problem(client.post("/v1/jobs", json={**JOB, "model": new_id("mdl")}), 422)
+    assert (absent["code"], absent["errors"][0]["pointer"]) == ("unknown_model", "/model")
+
+
+def test_lists_go_page_by_page(client):
+    posted = []
+    for width in (3, 4, 5):
+        posted.append(client.post("/v1/models", json={"model": f"Linear({width}, 1)"}).json()["id"])
+    page = client.get("/v1/models?limit=2").json()
+    rest = client.get(f"/v1/models?limit=2&after={page['last_id']}").json()
+    assert sorted(one["id"] for one in page["data"] + rest["data"]) == sorted(posted)
+    assert (page["has_more"], rest["has_more"]) == (True, False)
+
+
+def test_another_tenants_model_does_not_exist(make_caller, problem):
+    owner, other = make_caller(), make_caller()
+    model = owner.client.post("/v1/models", json=MLP).json()
+    for path in ("", "/source", "/summary"):
+        theirs = problem(other.client.get(f"/v1/models/{model['id']}{path}"), 404)
+        nobodys = problem(other.client.get(f"/v1/models/{new_id('mdl')}{path}"), 404)
+        assert {**theirs, "request_id": ""} == {**nobodys, "request_id": ""}
+    stolen = problem(other.client.post("/v1/jobs", json={**JOB, "model": model["id"]}), 422)
+    assert stolen["code"] == "unknown_model"
+    assert other.client.post("/v1/models", json=MLP).json()["id"] != model["id"]
