@@ -19,6 +19,15 @@ from services.training.schedulers import Scheduler
 
 KINDS = ("layer", "loss", "function", "initialiser", "method", "optimizer", "scheduler", "metric", "dataset")
 _INITIALISERS = "init"
+_OWN_DOCS = {
+    "clamp_max": "Clamps all elements to at most max",
+    "clamp_min": "Clamps all elements to at least min",
+    "feature_dropout": "Randomly zeroes whole channels of the input",
+    "index_reduce": "Reduces the elements of a source into the tensor along a dimension, at the given indices",
+    "rsub": "Subtracts the input, multiplied by alpha, from other",
+    "split_with_sizes": "Splits the tensor into chunks of the given sizes along a dimension",
+}
+"""Of what torch itself does not document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,17 @@ def _functions() -> Iterator[Item]:
 
 
 def _definition_item(name: str, kind: str, family: str, entry: Entry) -> Item:
-    return Item(name, kind, family, entry.doc, entry.json_schema())
+    schema = entry.json_schema()
+    doc = entry.doc or _borrowed_doc(entry.name)
+    return Item(name, kind, family, doc, {**schema, "description": doc})
+
+
+def _borrowed_doc(name: str) -> str:
+    """Return the doc of the namesake that has one: torch documents some functions in one namespace only."""
+    plain = name.rstrip("_")
+    namesakes = [space.get(plain) for space in (CATALOG.functions["F"], CATALOG.functions["torch"], CATALOG.methods)]
+    namesakes.append(CATALOG.methods.get(f"{plain}_"))
+    return next((one.doc for one in namesakes if one is not None and one.doc), _OWN_DOCS.get(plain, ""))
 
 
 def _plan() -> Iterator[Item]:
