@@ -95,12 +95,6 @@ Reader = Annotated[Principal, Depends(may("jobs:read"))]
 Writer = Annotated[Principal, Depends(may("jobs:write"))]
 
 
-async def read_session(parts: ServiceParts) -> AsyncIterator[Session]:
-    """Yield an autocommit session; the routes that clients poll save this step and open their own."""
-    with parts.database.read_session() as session:
-        yield session
-
-
 def write_session(parts: ServiceParts) -> Iterator[Session]:
     """Yield a transaction that has committed, or failed, before the answer is sent."""
     with parts.database.session() as session:
@@ -108,7 +102,6 @@ def write_session(parts: ServiceParts) -> Iterator[Session]:
 
 
 # Scope "function": the default would commit after the client has its 201.
-ReadSession = Annotated[Session, Depends(read_session, scope="function")]
 SubmissionSlot = Annotated[None, Depends(submission_slot, scope="function")]
 WriteSession = Annotated[Session, Depends(write_session, scope="function")]
 

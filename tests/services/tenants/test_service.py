@@ -66,8 +66,8 @@ def test_every_other_key_gets_the_same_answer_for_the_same_queries(database, mak
     }[wrong]
     statements = []
     event.listen(database.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-    with pytest.raises(Unauthenticated) as caught:
-        authenticate(database, offered)
+    with pytest.raises(Unauthenticated) as caught, database.session() as session:
+        service.authenticate(session, offered)
     assert type(caught.value) is Unauthenticated
     assert caught.value.detail == Unauthenticated().detail
     assert len(statements) == 1
