@@ -19,6 +19,7 @@ from worker.recovery import sweep
 from worker.supervisor import DRAIN_GRACE_SECONDS, Site, supervise
 
 TRAINER = "worker.trainer.main"
+WARM = "worker.trainer.warm:warm"
 CLOSE_SECONDS = DRAIN_GRACE_SECONDS + 5.0
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Slot:
         self._site = Site(
             database=Database(settings.database_url, pool_size=2),
             settings=settings,
-            fork_server=ForkServer(preload=[TRAINER]),
+            fork_server=ForkServer(preload=[TRAINER, WARM]),
             draining=draining,
         )
 

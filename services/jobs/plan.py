@@ -13,6 +13,7 @@ from services.definition import Definition, check
 from services.errors import InvalidRequest, NotFound, Problem
 from services.jobs.schema import JobRequest
 from services.preflight import Preflight
+from services.training.fit import check_fit
 from services.training.problems import problems_from
 from services.training.resolve import preflight_inputs, resolve
 
@@ -53,6 +54,7 @@ def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: Find
         definition=definition,
     )
     report = preflight.check(definition, preflight_inputs(sections), pointer="/model")
+    check_fit(sections, report)
     resolved = {
         "definition": definition.document,
         **sections,

@@ -109,5 +109,9 @@ AnyLoss = Annotated[
     | PoissonNLLLoss,
     Field(discriminator="type"),
 ]
-# Losses whose target lies between 0 and 1: a wrong one is found before the first step.
-UNIT_TARGET_LOSSES = ("BCEWithLogitsLoss", "BCELoss")
+_CLASS_LOSSES = tuple(loss.__name__ for loss in (CrossEntropyLoss, NLLLoss, MultiMarginLoss))
+
+
+def target_kind_of(loss_type: str) -> TargetKind:
+    """Return what a loss, by its name, needs its target to hold."""
+    return "class" if loss_type in _CLASS_LOSSES else "real"
