@@ -22,7 +22,7 @@ router = APIRouter(tags=["catalog"])
     responses={
         **answer(200, CatalogList, "All entries of the kind; the list is never cut."),
         304: {"description": "It is as you know it (`If-None-Match`)."},
-        **problems(401, 403, 422),
+        **problems(401, 403, 422, 503),
     },
 )
 def list_catalog(query: Annotated[CatalogQuery, Query()], request: Request, caller: Reader) -> Response:
@@ -42,7 +42,7 @@ def list_catalog(query: Annotated[CatalogQuery, Query()], request: Request, call
     responses={
         **answer(200, CatalogEntryView, "The entry with the JSON Schema of its arguments."),
         304: {"description": "It is as you know it (`If-None-Match`)."},
-        **problems(401, 403, 404, 422),
+        **problems(401, 403, 404, 422, 503),
     },
 )
 def get_entry(name: str, request: Request, caller: Reader) -> Response:

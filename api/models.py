@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import examples
 from api.body import JsonBody
-from api.dependencies import Parts, Reader, ServiceParts, Writer, WriteSession
+from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
 from api.openapi import Responses, answer, json_request, problems
 from api.query import PageQuery, SummaryQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json, tagged_text
@@ -36,7 +36,9 @@ _UNCHANGED: Responses = {304: {"description": "It is as you know it (`If-None-Ma
     },
     openapi_extra=json_request("ModelDocument", examples.MODELS),
 )
-def create_model(body: JsonBody, session: WriteSession, caller: Writer, parts: ServiceParts) -> Response:
+def create_model(
+    caller: Writer, body: JsonBody, _slot: SubmissionSlot, session: WriteSession, parts: ServiceParts
+) -> Response:
     """Check a definition and keep it under an id, which a job's `model` may name.
 
     The same content has the same id. With `inputs` in the document every shape is checked too.
@@ -56,7 +58,7 @@ def create_model(body: JsonBody, session: WriteSession, caller: Writer, parts: S
     },
     openapi_extra=json_request("ModelDocument", examples.MODELS),
 )
-def validate_model(body: JsonBody, caller: Reader, parts: ServiceParts) -> Response:
+def validate_model(caller: Reader, body: JsonBody, _slot: SubmissionSlot, parts: ServiceParts) -> Response:
     """Check a definition and keep nothing. All problems come at once, each with a pointer, a column and a fix."""
     return json_answer(service.validate_model(document=body, preflight=parts.preflight))
 
