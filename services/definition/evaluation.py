@@ -148,7 +148,7 @@ class Evaluation(Interpreter):
         if name == "add_module":
             if not isinstance(value, Node) and value is not None:
                 self.problems.add("invalid_argument", f"{key!r} is not a module.", place, "Call a layer here.")
-            self.check_name(key, place)
+        self.check_name(key, place)
         self._part(node, key, value if name == "add_module" else TENSOR, place)
         return None
 

@@ -12,6 +12,8 @@ HELPERS = {
     "_turns": '''
 def _turns(items):
     """Return ``items`` if the loops of this forward may still take so many turns."""
+    if not hasattr(items, "__len__"):
+        items = list(items)
     _budget["turns"] -= len(items)
     if _budget["turns"] < 0:
         raise RuntimeError("the loops of one forward took more than 1000000 turns")

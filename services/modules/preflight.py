@@ -18,6 +18,7 @@ from services.modules.emit import FACTORY
 from services.modules.explain import Failure, explain
 from services.modules.record import Recorder, batch_first
 from services.modules.samples import sample_inputs
+from services.modules.shortcuts import Repeats, quick_layers, without_draws
 
 BATCH = 2
 """Samples in the trial batch: one would be refused by batch normalisation."""
@@ -59,7 +60,7 @@ def preflight(
         InvalidRequest: ``model_too_large``, ``shape_mismatch``, ``invalid_argument`` and their like.
     """
     code = compile_definition(definition)
-    with _explained(definition, code, pointer, stage="build"), torch.device("meta"):
+    with _explained(definition, code, pointer, stage="build"), torch.device("meta"), without_draws():
         model = code.namespace[FACTORY]()
     parameters = count_parameters(model)
     _check_quota(parameters["total"], max_parameters, pointer)
@@ -114,7 +115,7 @@ def _trial(
 ) -> dict[str, Any]:
     """Run forward on the meta device; with one small real batch where a branch asks for numbers."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), quick_layers():
             recorder, outputs = _forward(definition, code, model, inputs, pointer, device="meta")
     except _NeedsData:
         weights = memory_bytes(model, 0, optimizer)["weights"]
@@ -149,7 +150,7 @@ def _forward(
     device: str,
 ) -> tuple[Recorder, list[dict[str, Any]]]:
     tensors = sample_inputs(inputs, batch=BATCH, device=device)
-    recorder = Recorder(model)
+    recorder = Recorder(model, Repeats(definition.tree) if device == "meta" else None)
     explained = _explained(definition, code, pointer, stage="forward", recorder=recorder)
     with torch.random.fork_rng(devices=[]), explained, recorder:
         result = model(*tensors)

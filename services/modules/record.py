@@ -12,15 +12,16 @@ from torch.nn.modules import module as hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from services.definition import Definition
+from services.modules.shortcuts import Counters, Repeats, Run
 
 MAX_CALLS = 10_000
 Shapes = list[list[int]]
 
 
-class Recorder:
+class Recorder(Counters):
     """A context manager around one forward."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, repeats: Repeats | None = None) -> None:
         self.model = model
         self.paths = {id(module): path for path, module in model.named_modules()}
         self.calls: list[tuple[str, nn.Module, Shapes, Shapes]] = []
@@ -33,6 +34,8 @@ class Recorder:
         self._own = {_storage(tensor) for tensor in [*model.parameters(), *model.buffers()]}
         self._counter = FlopCounterMode(display=False)
         self._exit = ExitStack()
+        self._repeats = repeats
+        self._replayed = 0
 
     def __enter__(self) -> Recorder:
         before = hooks.register_module_forward_pre_hook(self._before)
@@ -41,11 +44,30 @@ class Recorder:
         self._exit.callback(after.remove)
         self._exit.enter_context(torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor))
         self._exit.enter_context(self._counter)
+        if self._repeats is not None:
+            self._exit.enter_context(self._repeats.patched(self.model, self))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._exit.close()
-        self.operations = int(self._counter.get_total_flops())
+        self.operations = self._replayed + int(self._counter.get_total_flops())
+
+    def mark(self) -> tuple[int, int, int]:
+        """Return the present counts: calls, kept bytes, operations."""
+        return len(self.calls), self.saved_bytes, self._replayed + int(self._counter.get_total_flops())
+
+    def since(self, before: tuple[int, int, int], outputs: object, path: str) -> Run:
+        """Return what happened since ``before``, with paths relative to ``path``."""
+        calls = [(where[len(path) :], *rest) for where, *rest in self.calls[before[0] :]]
+        operations = self._replayed + int(self._counter.get_total_flops()) - before[2]
+        return Run(outputs, calls, self.saved_bytes - before[1], operations)
+
+    def replay(self, run: Run, path: str) -> None:
+        """Count a run again, at another path."""
+        room = max(MAX_CALLS - len(self.calls), 0)
+        self.calls += [(path + where, *rest) for where, *rest in run.calls[:room]]
+        self.saved_bytes += run.saved_bytes
+        self._replayed += run.operations
 
     def _before(self, module: nn.Module, arguments: tuple[object, ...]) -> None:
         self.stack.append((module, arguments))
