@@ -94,7 +94,7 @@ def _put_together(
     batches = _batches(job, parts["train"])
     elapsed = restored.state["elapsed_seconds"] if restored else 0.0
     control = Control(line, runtime_seconds=job.max_runtime_seconds - elapsed)
-    evaluator = Evaluator(model, objective, plan["metrics"], batch_size=job.data["batch_size"], look=control.look)
+    evaluator = Evaluator(model, objective, plan["metrics"], batch_size=job.data["batch_size"])
     return Trainer(
         model=model,
         parameters=parameters,

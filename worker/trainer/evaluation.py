@@ -17,16 +17,13 @@ _BATCHES_PER_BATCH = 4  # no gradients are kept, so more rows fit
 class Evaluator:
     """Runs the model in eval mode. Training does not notice: random generators and mode are as before."""
 
-    def __init__(
-        self, model: nn.Module, objective: Objective, metrics: list[str], *, batch_size: int, look: Callable[[], None]
-    ) -> None:
+    def __init__(self, model: nn.Module, objective: Objective, metrics: list[str], *, batch_size: int) -> None:
         self._model = model
         self._objective = objective
         self._metrics = metrics
         self._batch_size = batch_size * _BATCHES_PER_BATCH
-        self._look = look
 
-    def evaluate(self, part: Part) -> dict[str, Tensor]:
+    def evaluate(self, part: Part, look: Callable[[], None]) -> dict[str, Tensor]:
         """Return ``loss`` and the metrics as tensors; ``look`` is called between batches and may raise.
 
         The loss is the mean over rows (or the sum, when the loss sums).
@@ -38,7 +35,7 @@ class Evaluator:
             self._model.eval()
             try:
                 for inputs, target in part.batches(self._batch_size):
-                    self._look()
+                    look()
                     output = self._model(*inputs)
                     loss = self._objective.compute(output, target)
                     total += loss * len(target) if self._objective.averages else loss

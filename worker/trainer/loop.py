@@ -146,6 +146,12 @@ class Trainer:
         elif self.recorder.is_due(now):
             self.recorder.flush(self.step)
 
+    def _look_aside(self) -> None:
+        """Between two batches of an evaluation: obey, and show that we live."""
+        self.control.look()
+        if self.recorder.is_due(time.monotonic()):
+            self.recorder.flush(self.step)
+
     def _validate_if_due(self) -> None:
         at_end = self.step == self.total_steps or self.step % self.batches.steps_per_epoch == 0
         if at_end and self.validated_step != self.step:
@@ -159,7 +165,7 @@ class Trainer:
 
     def _evaluate(self, part: str) -> None:
         if len(self.parts[part]):
-            for name, value in self.evaluator.evaluate(self.parts[part]).items():
+            for name, value in self.evaluator.evaluate(self.parts[part], self._look_aside).items():
                 self.recorder.record(f"{part}/{name}", self.step, value)
 
     def _checkpoint(self, *, final: bool = False) -> None:
