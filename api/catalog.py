@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api.dependencies import Reader
 from api.openapi import answer, problems
 from api.query import CatalogQuery, no_query
-from api.responses import tagged_json
+from api.responses import tagged_json, tagged_text
 from api.views import CatalogEntryView, CatalogList
 from services.catalog import service
 
@@ -48,3 +48,18 @@ def list_catalog(query: Annotated[CatalogQuery, Query()], request: Request, call
 def get_entry(name: str, request: Request, caller: Reader) -> Response:
     """Return an entry by its name: `Linear`, `F.relu`, `torch.cat`, `Tensor.view`, `init.normal_`, `Adam`, `digits`."""
     return tagged_json(request, service.get_entry(name))
+
+
+@router.get(
+    "/schema/model.json",
+    summary="The language as a JSON Schema",
+    dependencies=[Depends(no_query)],
+    responses={
+        200: {"description": "A JSON Schema.", "content": {"application/schema+json": {"schema": {"type": "object"}}}},
+        304: {"description": "It is as you know it (`If-None-Match`)."},
+        **problems(401, 403, 422, 503),
+    },
+)
+def get_schema(request: Request, caller: Reader) -> Response:
+    """Return the JSON Schema (2020-12) of model documents: an editor completes layer names and arguments from it."""
+    return tagged_text(request, service.schema_text(), media_type="application/schema+json")

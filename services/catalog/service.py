@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 
 from services.datasets.catalog import DATASETS
 from services.definition.catalog import CATALOG, Entry
+from services.definition.json_schema import model_schema
 from services.errors import NotFound
 from services.training.metrics import MetricName
 from services.training.optimizers import Optimizer
@@ -78,6 +80,12 @@ def get_entry(name: str) -> dict[str, Any]:
         hint = f"Did you mean {' or '.join(near)}?" if near else "GET /v1/catalog lists all names."
         raise NotFound("The catalog has no such entry.", hint=hint)
     return items[name].full()
+
+
+@cache
+def schema_text() -> str:
+    """Return the JSON Schema of model documents, as text."""
+    return json.dumps(model_schema(), indent=1)
 
 
 @cache

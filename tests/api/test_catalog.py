@@ -43,3 +43,11 @@ def test_an_unknown_name_gets_the_nearest(client, problem):
 def test_an_unchanged_catalog_costs_no_body(client):
     tag = client.get("/v1/catalog").headers["etag"]
     assert client.get("/v1/catalog", headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_the_schema_knows_every_layer_and_its_arguments(client):
+    answer = client.get("/v1/schema/model.json")
+    assert answer.headers["content-type"] == "application/schema+json"
+    schema = answer.json()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "out_channels" in answer.text
