@@ -60,7 +60,11 @@ def test_names_of_layers_are_kept_in_order():
         ({**LINEAR, "out_features": -1}, "out_of_range", "/model/out_features"),
         ({**LINEAR, "out_features": 2**63}, "dimension_too_large", "/model/out_features"),
         ({"type": "Dropout", "p": 2}, "out_of_range", "/model/p"),
-        ({"type": "Conv2d", "in_channels": 3, "out_channels": 8, "kernel_size": 3, "groups": 2}, "invalid_argument", "/model"),
+        (
+            {"type": "Conv2d", "in_channels": 3, "out_channels": 8, "kernel_size": 3, "groups": 2},
+            "invalid_argument",
+            "/model",
+        ),
         ({"type": "Sequential", "layers": [{"a": "ReLU()"}, {"a": "ReLU()"}]}, "duplicate_name", "/model/layers/1/a"),
         ({"model": LINEAR, "modle": 1}, "extra_forbidden", "/model/modle"),
         ({"format": "model/2", "model": LINEAR}, "unsupported_format", "/model/format"),
