@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -47,13 +47,18 @@ def run(options: Options, console: Console, *, command: Sequence[str] = (), quie
             _until(stack, stopping)
         except StopRequested:
             pass
-        except KeyboardInterrupt:  # the second Ctrl-C
-            stack.kill()
-            raise
         finally:
-            stack.stop()
+            _stop(stack)
     say(f"stopped; the data stays in {options.directory}")
     return 0
+
+
+def _stop(stack: Stack) -> None:
+    try:
+        stack.stop()
+    except KeyboardInterrupt:  # the second Ctrl-C: do not wait for anybody
+        stack.kill()
+        raise
 
 
 def _run_beside(stack: Stack, found: Credentials, command: Sequence[str], stopping: Callable[[], bool]) -> int:
@@ -110,7 +115,8 @@ def _stop_signals(say: Say) -> Iterator[_Stopping]:
 
 
 def _say(console: Console, what: str) -> None:
-    console.print(Text.assemble(("· ", "dim"), what), soft_wrap=True)
+    with suppress(OSError, SystemExit):  # a terminal that was closed must not keep us from stopping in order
+        console.print(Text.assemble(("· ", "dim"), what), soft_wrap=True)
 
 
 def _nothing(what: str) -> None:

@@ -216,3 +216,13 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 1
     assert "cannot be used as the data folder" in " ".join(done.stderr.split())
+
+
+def test_a_reader_of_its_messages_that_goes_away_does_not_keep_it_from_stopping_in_order():
+    code = (
+        "import os; from rich.console import Console; from modelwright.cli.up import _say\n"
+        "read, write = os.pipe(); os.close(read)\n"
+        "console = Console(file=os.fdopen(write, 'w')); _say(console, 'stopping'); _say(console, 'stopped')\n"
+        "os._exit(7)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 7
