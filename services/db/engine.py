@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import create_engine
+from psycopg import Cursor
+from psycopg.pq import Format
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -20,6 +24,9 @@ _CONNECT_ARGUMENTS = {
     "tcp_user_timeout": 15_000,
     "application_name": "modelwright",
 }
+
+BINARY = {"binary": True}
+"""Execution options for reading many bytes: in text form PostgreSQL sends two digits for each, five times as slowly."""
 
 
 def is_outage(error: DBAPIError) -> bool:
@@ -50,6 +57,8 @@ class Database:
             skip_autocommit_rollback=True,
             connect_args=_CONNECT_ARGUMENTS,
         )
+        for engine in (self.engine, self._read_engine):
+            event.listen(engine, "before_cursor_execute", _ask_for_binary)
         self._reader = sessionmaker(self._read_engine, expire_on_commit=False, autoflush=False)
 
     @contextmanager
@@ -73,3 +82,15 @@ class Database:
         """Close all pooled connections."""
         self.engine.dispose()
         self._read_engine.dispose()
+
+
+def _ask_for_binary(
+    _connection: object,
+    cursor: Cursor[Any],
+    _statement: str,
+    _parameters: object,
+    context: ExecutionContext | None,
+    _many: bool,
+) -> None:
+    if context is not None and context.execution_options.get("binary"):
+        cursor.format = Format.BINARY

@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from services.db.engine import BINARY
 from services.db.models import MetricSegment
 
 
@@ -43,7 +44,7 @@ def segments(session: Session, *, job_id: str, names: Sequence[str] | None, afte
         query = query.where(MetricSegment.name.in_(names))
     if after_step is not None:
         query = query.where(MetricSegment.last_step > after_step)
-    rows = session.execute(query.order_by(MetricSegment.name, MetricSegment.first_step))
+    rows = session.execute(query.order_by(MetricSegment.name, MetricSegment.first_step), execution_options=BINARY)
     return [Segment(*row) for row in rows]
 
 
@@ -62,4 +63,4 @@ def newest_segments(session: Session, *, job_id: str, names: Sequence[str] | Non
     )
     if names is not None:
         query = query.where(MetricSegment.name.in_(names))
-    return [Segment(*row) for row in session.execute(query.order_by(MetricSegment.name))]
+    return [Segment(*row) for row in session.execute(query.order_by(MetricSegment.name), execution_options=BINARY)]

@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from services.db.engine import BINARY
 from services.db.models import CheckpointChunk, Chunk
 from services.errors import ChunkCorrupt
 
@@ -53,7 +54,8 @@ def read(session: Session, *, tenant_id: str, ref: ChunkRef) -> bytes:
     Raises:
         ChunkCorrupt: the chunk is missing or its bytes do not match their name.
     """
-    data = session.scalar(select(Chunk.data).where(Chunk.tenant_id == tenant_id, Chunk.sha256 == ref.sha256))
+    query = select(Chunk.data).where(Chunk.tenant_id == tenant_id, Chunk.sha256 == ref.sha256)
+    data = session.scalar(query, execution_options=BINARY)
     if data is None:
         raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is missing.")
     if len(data) != ref.size_bytes or hashlib.sha256(data).digest() != ref.sha256:
