@@ -22,6 +22,7 @@ from torch import nn
 
 from modelwright import Client
 from modelwright.cli.tables import failure_text
+from modelwright.cli.up import program_name
 from modelwright.cli.watching import follow
 
 JOB_FILE = Path(__file__).with_name("digits_mlp.json")
@@ -54,7 +55,7 @@ def main() -> int:
         accuracy = test_accuracy(weights, job["resolved"]["data"]["split"])
 
     console.print(f"[bold]4[/] loaded into plain PyTorch: test accuracy [bold green]{accuracy:.4f}[/]")
-    print_where_next(console, job["id"])
+    print_where_next(console)
     return 0 if accuracy >= 0.95 else 1
 
 
@@ -79,12 +80,13 @@ def test_rows(count: int, split: dict[str, float]) -> np.ndarray:
     return np.random.default_rng(int(split["seed"])).permutation(count)[: round(count * split["test"])]
 
 
-def print_where_next(console: Console, job_id: str) -> None:
+def print_where_next(console: Console) -> None:
+    modelwright = program_name()
     console.print("\nWhere to look next")
     for command, why in (
         ("make up", "keep a service running (its address and key are found by themselves)"),
-        ("modelwright submit examples/digits_mlp.json --watch", "this job from the command line"),
-        ("modelwright jobs", "what was trained; also: show, cancel, download"),
+        (f"{modelwright} submit examples/digits_mlp.json --watch", "this job from the command line"),
+        (f"{modelwright} jobs", "what was trained; also: show, cancel, download"),
         ("examples/digits_mlp.json", "the model, data and plan that were posted: change them"),
         ("README.md", "the same with curl"),
     ):

@@ -86,8 +86,10 @@ def latest(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def number(value: object) -> str:
-    """Return a number in four significant digits, or whatever else it is."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Return a number so that it keeps its width while it changes, or whatever else it is."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.3g}"
 
 
 def ago(moment: str | None) -> str:

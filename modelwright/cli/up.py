@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -51,6 +53,13 @@ def run(options: Options, console: Console, *, command: Sequence[str] = (), quie
             _stop(stack)
     say(f"stopped; the data stays in {options.directory}")
     return 0
+
+
+def program_name() -> str:
+    """Return what to type for this program: its path from here, where a shell does not find it by name."""
+    if shutil.which("modelwright"):
+        return "modelwright"
+    return os.path.relpath(Path(sys.executable).with_name("modelwright"))
 
 
 def _stop(stack: Stack) -> None:
@@ -128,7 +137,7 @@ def _welcome(console: Console, directory: Path, found: Credentials, seconds: flo
     lines = [
         ("key", f"{directory / FILE_NAME}"),
         ("logs", f"{directory / 'logs'}"),
-        ("try", "modelwright submit examples/digits_mlp.json --watch"),
+        ("try", f"{program_name()} submit examples/digits_mlp.json --watch"),
     ]
     if not known:
         lines.insert(2, ("first", f"export MODELWRIGHT_DATA_DIR='{directory}'"))

@@ -193,7 +193,7 @@ def test_show_tells_the_newest_numbers_and_checkpoints(run):
     with scripted(reply(200, job())), scripted(reply(200, job()), reply(200, page(checkpoint))) as service:
         status, out, _ = run("show", JOB_ID, service=service)
     assert status == 0
-    for part in (JOB_ID, "running", "60 of 200", "0.1235", "0.975", "9,610", "ckpt_1", "38.0 kB", "final"):
+    for part in (JOB_ID, "running", "60 of 200", "0.1235", "0.9750", "9,610", "ckpt_1", "38.0 kB", "final"):
         assert part in out
 
 
