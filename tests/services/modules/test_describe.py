@@ -1,0 +1,83 @@
+"""A live module becomes a definition that gives the same outputs with the same weights."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from services.errors import InvalidRequest
+from services.modules import build
+from services.modules.describe import describe
+from tests.conformance import article, generative, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance.case import CASES
+from tests.conformance.test_conformance import assert_equal, inputs_of, run
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+UNDESCRIBABLE = {
+    "article own Sequential",  # walks self._modules
+    "DenseNet",  # subclasses ModuleDict
+}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name not in UNDESCRIBABLE], ids=str)
+def test_ordinary_classes_are_described_from_their_source(case):
+    torch.manual_seed(3)
+    original = case.original()
+    definition = describe(original)
+    for training in (True, False):
+        theirs = copy.deepcopy(original).train(training)
+        ours = build(definition).train(training)
+        ours.load_state_dict(theirs.state_dict())
+        for batch in (2, 3):
+            inputs = inputs_of(case, batch)
+            for left, right in zip(run(ours, inputs), run(theirs, inputs), strict=True):
+                assert_equal(left, right)
+
+
+class Prints(nn.Module):
+    def forward(self, x):
+        y = x + 1
+        print(y)
+        return y
+
+
+class WithBlock(nn.Module):
+    def forward(self, x):
+        with torch.no_grad():
+            return x
+
+
+class Callable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.act = F.relu
+
+    def forward(self, x):
+        return self.act(x)
+
+
+@pytest.mark.parametrize(("kind", "line"), [(Prints, "print(y)"), (WithBlock, "with torch.no_grad():")])
+def test_a_refusal_names_the_line(kind, line):
+    with pytest.raises(InvalidRequest) as caught:
+        describe(nn.Sequential(nn.ReLU(), kind()))
+    problem = caught.value.problems[0]
+    assert problem.code == "cannot_describe"
+    number = problem.detail.split(".py:")[1].split(":")[0]
+    with open(__file__) as source:
+        assert source.readlines()[int(number) - 1].strip() == line
+
+
+def test_an_attribute_that_is_code_is_refused_by_name():
+    with pytest.raises(InvalidRequest, match=r"self\.act of Callable"):
+        describe(Callable())
+
+
+def test_frozen_layers_stay_frozen():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    model[0].requires_grad_(False)
+    assert [p.requires_grad for p in build(describe(model)).parameters()] == [False, False, True, True]
