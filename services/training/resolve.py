@@ -46,17 +46,8 @@ def resolve(
         problems += check_compatibility(training, resolved_training, dataset, target)
     if problems or target is None:
         raise InvalidRequest(problems)
-    columns = dict.fromkeys([*(binding["column"] for binding in bindings), target])
     return {
-        "data": {
-            **data.model_dump(exclude={"split"}),
-            "inputs": [binding["column"] for binding in bindings],
-            "bindings": bindings,
-            "target": target,
-            "columns": {name: dataset.columns[name].to_dict() for name in columns},
-            "split": {**data.split.model_dump(), "train": _train_share(data)},
-            "rows": rows,
-        },
+        "data": _resolve_data(data, dataset, bindings=bindings, target=target, rows=rows),
         "training": resolved_training,
         "checkpoints": checkpoints.model_dump(),
     }
@@ -71,6 +62,21 @@ def preflight_inputs(resolved: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "shape": ["B", *data["columns"][binding["column"]]["shape"]],
         }
         for binding in data["bindings"]
+    }
+
+
+def _resolve_data(
+    data: DataSection, dataset: DatasetInfo, *, bindings: list[dict[str, Any]], target: str, rows: dict[str, int]
+) -> dict[str, Any]:
+    inputs = [binding["column"] for binding in bindings]
+    return {
+        **data.model_dump(),
+        "inputs": inputs,
+        "bindings": bindings,
+        "target": target,
+        "columns": {name: dataset.columns[name].to_dict() for name in dict.fromkeys([*inputs, target])},
+        "split": {**data.split.model_dump(), "train": _train_share(data)},
+        "rows": rows,
     }
 
 

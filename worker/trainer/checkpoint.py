@@ -121,10 +121,8 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     for leftover in (partial, final):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
-    about = {"step": snapshot.step, "definition_sha256": snapshot.environment.get("definition_sha256")}
-    metadata = {"format": "pt", "modelwright": json.dumps(about, sort_keys=True)}
     sums = {
-        WEIGHTS: write_tensors(partial / WEIGHTS, snapshot.weights, metadata),
+        WEIGHTS: write_tensors(partial / WEIGHTS, snapshot.weights, _metadata(snapshot)),
         STATE: write_tensors(partial / STATE, snapshot.tensors, {"format": "pt"}),
     }
     meta = {
@@ -156,6 +154,11 @@ def read_checkpoint(folder: Path) -> Restored:
         return Restored(int(meta["step"]), weights, unpack(meta["state"], tensors), meta["environment"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _corrupt(f"{type(error).__name__}: {error}") from error
+
+
+def _metadata(snapshot: Snapshot) -> dict[str, str]:
+    about = {"step": snapshot.step, "definition_sha256": snapshot.environment.get("definition_sha256")}
+    return {"format": "pt", "modelwright": json.dumps(about, sort_keys=True)}
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

@@ -80,28 +80,29 @@ class Recorder:
         if now > self._flushed_at and step > self._flushed_step:
             self._rate = (step - self._flushed_step) / (now - self._flushed_at)
         self._flushed_at, self._flushed_step = now, step
-        news = {} if self._told_first_step or self.first_step_at is None else {"first_step_at": self.first_step_at}
-        self._told_first_step = self._told_first_step or bool(news)
         self.latest |= {name: points["values"][-1] for name, points in series.items()}
-        self._line.emit(
-            {
-                "event": "metrics",
-                "step": step,
-                "epoch": self.epochs_done(step),
-                "total_steps": self._total_steps,
-                "total_epochs": self._total_epochs,
-                "steps_per_second": round(self._rate, 3),
-                "series": series,
-                "latest": dict(self.latest),
-                **news,
-            }
-        )
+        self._line.emit(self._event(step, series))
         if failure is not None:
             raise failure
 
     def epochs_done(self, step: int) -> int:
         """Return how many epochs are complete; the last one also when the plan cuts it short."""
         return self._total_epochs if step >= self._total_steps else step // self._steps_per_epoch
+
+    def _event(self, step: int, series: dict[str, Any]) -> dict[str, Any]:
+        news = {} if self._told_first_step or self.first_step_at is None else {"first_step_at": self.first_step_at}
+        self._told_first_step = self._told_first_step or bool(news)
+        return {
+            "event": "metrics",
+            "step": step,
+            "epoch": self.epochs_done(step),
+            "total_steps": self._total_steps,
+            "total_epochs": self._total_epochs,
+            "steps_per_second": round(self._rate, 3),
+            "series": series,
+            "latest": dict(self.latest),
+            **news,
+        }
 
     def _collect(self) -> tuple[dict[str, Any], StepFailure | None]:
         """Read what is waiting, up to the first step whose loss is not finite."""

@@ -38,10 +38,7 @@ def job_from_request(request: Mapping[str, Any], folder: Path) -> dict[str, Any]
         InvalidRequest: with every problem of the request.
     """
     definition = check(request.get("model"), pointer="/model")
-    try:
-        sections = _Sections.model_validate({k: v for k, v in request.items() if k not in _NOT_FOR_HERE})
-    except ValidationError as error:
-        raise InvalidRequest(problems_from(error, _Sections)) from None
+    sections = _read_sections(request)
     dataset = get_builtin(sections.data.dataset)
     resolved = resolve(
         data=sections.data,
@@ -51,17 +48,22 @@ def job_from_request(request: Mapping[str, Any], folder: Path) -> dict[str, Any]
         definition=definition,
     )
     file = materialise(dataset.name, folder / "cache")
+    about = {"job_id": "local", "definition": definition.document, "resume": None, "output": str(folder)}
+    device = request.get("resources", {}).get("device", "auto")
     return {
-        "job_id": "local",
-        "attempt": 1,
-        "definition": definition.document,
+        **about,
         **resolved,
         "data": {**resolved["data"], "file": str(file.path), "sha256": file.sha256},
-        "device": request.get("resources", {}).get("device", "auto"),
+        "device": device,
         "max_runtime_seconds": request.get("max_runtime_seconds", 86_400),
-        "resume": None,
-        "output": str(folder),
     }
+
+
+def _read_sections(request: Mapping[str, Any]) -> _Sections:
+    try:
+        return _Sections.model_validate({k: v for k, v in request.items() if k not in _NOT_FOR_HERE})
+    except ValidationError as error:
+        raise InvalidRequest(problems_from(error, _Sections)) from None
 
 
 class Terminal:
