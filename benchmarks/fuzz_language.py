@@ -1,4 +1,4 @@
-"""Mutated documents through check and emit: ``python -m benchmarks.fuzz_language 100000``; every answer must be clean."""
+"""Mutated documents through check and emit, every answer clean: ``python -m benchmarks.fuzz_language 100000``."""
 
 from __future__ import annotations
 

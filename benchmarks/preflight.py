@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
 from services.config import Settings
 from services.definition import check
@@ -25,7 +27,7 @@ BOMBS = {
 }
 
 
-def median_ms(work, rounds: int = ROUNDS) -> float:
+def median_ms(work: Callable[[], object], rounds: int = ROUNDS) -> float:
     times = []
     for _ in range(rounds):
         begin = time.perf_counter()
@@ -54,20 +56,16 @@ def main() -> None:
     print(f"{'question':24}{'check ms':>10}{'cold ms':>10}{'cached ms':>11}{'cold / 250 ms':>15}")
     for name, (document, inputs) in questions.items():
         definition = check(document)
-        checking = median_ms(lambda document=document: check(document))
-
-        def cold(definition=definition, inputs=inputs) -> None:
-            service._answers.clear()
-            service.check(definition, inputs)
-
-        first = median_ms(cold)
-        cached = median_ms(lambda definition=definition, inputs=inputs: service.check(definition, inputs))
+        checking = median_ms(partial(check, document))
+        first = median_ms(partial(service._ask, definition, inputs, ""))
+        service.check(definition, inputs)
+        cached = median_ms(partial(service.check, definition, inputs))
         print(f"{name:24}{checking:10.1f}{first:10.1f}{cached:11.2f}{first / 250:15.2f}")
     service.close()
     print(f"\n{'refusal':24}{'ms':>10}{'ms / 50 ms':>15}")
     for name, bomb in BOMBS.items():
         document = bomb if isinstance(bomb, str) else {"modules": {"N": {"forward": bomb}}, "model": "N()"}
-        taken = median_ms(lambda document=document: refused(document))
+        taken = median_ms(partial(refused, document))
         print(f"{name:24}{taken:10.2f}{taken / 50:15.2f}")
 
 

@@ -59,7 +59,7 @@ def _power_exceeds(base: int, exponent: int) -> bool:
     return exponent > 0 and abs(base) > 1 and exponent * math.log2(abs(base)) > 63
 
 
-def _check_operands(operation: ast.AST, left: Any, right: Any) -> None:
+def _check_operands(operation: ast.AST, left: Any, right: Any) -> None:  # noqa: ANN401 - any plain value
     integers = isinstance(left, int) and isinstance(right, int)
     if isinstance(operation, ast.Pow) and integers and _power_exceeds(left, right):
         raise TooLarge("this power exceeds 2^63")

@@ -35,6 +35,12 @@ class Calls(ABC):
     def rebuild(self, node: ast.expr) -> ast.expr:
         """Return the checked copy of a node."""
 
+    def element(self, node: ast.expr) -> ast.expr:
+        """Return the checked copy of an argument or item, which may be a splat."""
+        if isinstance(node, ast.Starred):
+            return mark(ast.Starred(self.rebuild(node.value), ast.Load()), self.text.place_at(node))
+        return self.rebuild(node)
+
     def note(self, code: str, node: ast.AST, detail: str, hint: str | None = None) -> None:
         """Note a problem at a node."""
         self.library.problems.add(code, detail, self.text.place_at(node), hint)
@@ -102,7 +108,7 @@ class Calls(ABC):
 
     def _call(self, node: ast.Call) -> ast.expr:
         function = self._callee(node)
-        arguments = [self.rebuild(argument) for argument in node.args]
+        arguments = [self.element(argument) for argument in node.args]
         keywords = [self._keyword(node, keyword) for keyword in node.keywords]
         call = ast.Call(function or ast.Name("_", ast.Load()), arguments, keywords)
         if isinstance(function, ast.Name) and function.id == "range" and not self.scope.builds:

@@ -19,7 +19,7 @@ def constant(space: str, name: str) -> object:
     return value if isinstance(value, float) else UNKNOWN
 
 
-def item(owner: object, key: Any) -> object:
+def item(owner: object, key: Any) -> object:  # noqa: ANN401 - whatever the client wrote
     """Return ``owner[key]``."""
     if isinstance(owner, Node):
         return _container_item(owner, key)
@@ -28,7 +28,7 @@ def item(owner: object, key: Any) -> object:
     raise TypeError(f"{owner!r:.40} has no items")
 
 
-def _container_item(owner: Node, key: Any) -> object:
+def _container_item(owner: Node, key: Any) -> object:  # noqa: ANN401 - whatever the client wrote
     if owner.type in TABLES:
         table: dict[str, Any] = {**owner.values, **owner.children}
         return table[str(key)]

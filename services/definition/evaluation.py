@@ -145,9 +145,8 @@ class Evaluation(Interpreter):
             return None
         if key in node.values or key in node.children:
             self.problems.add("duplicate_name", f"The name {key!r} is used twice.", place, "Rename one of them.")
-        if name == "add_module":
-            if not isinstance(value, Node) and value is not None:
-                self.problems.add("invalid_argument", f"{key!r} is not a module.", place, "Call a layer here.")
+        if name == "add_module" and value is not None and not isinstance(value, Node):
+            self.problems.add("invalid_argument", f"{key!r} is not a module.", place, "Call a layer here.")
         self.check_name(key, place)
         self._part(node, key, value if name == "add_module" else TENSOR, place)
         return None

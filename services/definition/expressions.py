@@ -19,11 +19,18 @@ from services.definition.scope import Library, Scope
 _OPERATORS = (
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult, ast.BitAnd, ast.BitOr, ast.BitXor
 )  # fmt: skip
-_WORDS = {
-    ast.Lambda: "Functions without a name (lambda)", ast.JoinedStr: "f-strings", ast.NamedExpr: "Assignments inside "
-    "expressions (:=)", ast.Await: "await", ast.Yield: "yield", ast.YieldFrom: "yield", ast.Set: "Sets",
-    ast.SetComp: "Set comprehensions", ast.FormattedValue: "f-strings",
-}  # fmt: skip
+_WORDS: dict[type[ast.AST], str] = {
+    ast.Lambda: "Functions without a name (lambda)",
+    ast.JoinedStr: "f-strings",
+    ast.FormattedValue: "f-strings",
+    ast.NamedExpr: "Assignments inside expressions (:=)",
+    ast.Await: "await",
+    ast.Yield: "yield",
+    ast.YieldFrom: "yield",
+    ast.Set: "Sets",
+    ast.SetComp: "Set comprehensions",
+    ast.Starred: "Splats (*) outside calls, lists and tuples",
+}
 
 
 class Expressions(Calls):
@@ -37,14 +44,13 @@ class Expressions(Calls):
             ast.IfExp: self._conditional, ast.Subscript: self._subscript, ast.Tuple: self._items,
             ast.List: self._items, ast.Dict: self._dict, ast.ListComp: self._comprehension,
             ast.GeneratorExp: self._comprehension, ast.DictComp: self._dict_comprehension, ast.Slice: self._slice,
-            ast.Starred: self._starred,
         }  # fmt: skip
 
     def rebuild(self, node: ast.expr) -> ast.expr:
         """Return the checked copy of ``node``; where something is wrong, the problem is noted and ``None`` stands."""
         visitor = self._visitors.get(type(node))
         if visitor is None:
-            word = _WORDS.get(type(node), type(node).__name__)  # type: ignore[call-overload]
+            word = _WORDS.get(type(node), type(node).__name__)
             self.problem(node, f"{word} are not part of the language.", _fix(node))
             return ast.Constant(None)
         return mark(visitor(node), self.place(node))
@@ -153,10 +159,7 @@ class Expressions(Calls):
         return ast.Subscript(registry, self.rebuild(node.slice), ast.Load())
 
     def _items(self, node: ast.Tuple | ast.List) -> ast.expr:
-        return type(node)([self.rebuild(item) for item in node.elts], ast.Load())
-
-    def _starred(self, node: ast.Starred) -> ast.expr:
-        return ast.Starred(self.rebuild(node.value), ast.Load())
+        return type(node)([self.element(item) for item in node.elts], ast.Load())
 
     def _dict(self, node: ast.Dict) -> ast.expr:
         if any(key is None for key in node.keys):

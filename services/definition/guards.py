@@ -89,7 +89,7 @@ def _plain_power(left: ast.expr, right: ast.expr) -> bool:
     return isinstance(left, ast.Constant) and isinstance(left.value, float)
 
 
-def _short(node: ast.expr) -> bool:
+def _short(node: ast.expr) -> bool:  # noqa: PLR0911 - one case a line
     """Return whether the length is written down, or is the number of some children."""
     if isinstance(node, ast.List | ast.Tuple):
         return not any(isinstance(item, ast.Starred) for item in node.elts)

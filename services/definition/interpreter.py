@@ -78,7 +78,7 @@ class Interpreter(Values):
     def run_assert(self, statement: ast.Assert, frame: Frame) -> None:
         """Check an assertion about the parameters of a definition."""
         if not self.truth(statement.test, frame):
-            message = statement.msg.value if isinstance(statement.msg, ast.Constant) else "it does not hold"
+            message = str(statement.msg.value) if isinstance(statement.msg, ast.Constant) else "it does not hold"
             self.stop("invalid_argument", f"The assertion fails: {message}.", frame.place)
 
     def assign(self, target: ast.expr, value: object, frame: Frame) -> None:
@@ -109,7 +109,7 @@ class Interpreter(Values):
         owner, key = self.value(target.value, frame), self.value(target.slice, frame)
         try:
             if isinstance(owner, list | dict) and not isinstance(key, Opaque):
-                owner[key] = value  # type: ignore[index]
+                owner[key] = value
             elif isinstance(owner, Node) and owner.is_container():
                 owner.append(value, str(key))
         except (IndexError, TypeError, KeyError):

@@ -112,7 +112,9 @@ def _function() -> JsonSchema:
 
 
 def _item() -> JsonSchema:
-    rules = _object({"type": True, "name": {"type": "string"}, "parameter": {"type": "string"}, "init": _TEXT}, ("init",))
+    rules = _object(
+        {"type": True, "name": {"type": "string"}, "parameter": {"type": "string"}, "init": _TEXT}, ("init",)
+    )
     kinds = [
         _object({"parameter": True, "trainable": {"type": "boolean"}}, ("parameter",)),
         _object({"buffer": True, "persistent": {"type": "boolean"}}, ("buffer",)),
@@ -121,7 +123,9 @@ def _item() -> JsonSchema:
     ]
     named = {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"anyOf": kinds}}
     tie = _object({"tie": {"type": "array", "items": {"type": "string"}, "minItems": 2}}, ("tie",))
-    return {"anyOf": [_TEXT, *_blocks("#/$defs/init")[:2], tie, _object({"weights": _array(rules)}, ("weights",)), named]}
+    return {
+        "anyOf": [_TEXT, *_blocks("#/$defs/init")[:2], tie, _object({"weights": _array(rules)}, ("weights",)), named]
+    }
 
 
 def _blocks(body: str) -> list[JsonSchema]:
@@ -135,7 +139,9 @@ def _blocks(body: str) -> list[JsonSchema]:
 
 
 def _input() -> JsonSchema:
-    size = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_DIMENSION}, {"type": "string", "pattern": _NAME}]}
+    size = {
+        "anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_DIMENSION}, {"type": "string", "pattern": _NAME}]
+    }
     properties = {
         "name": {"type": "string", "pattern": _NAME},
         "column": {"type": "string"},

@@ -22,7 +22,7 @@ class Probe(Interpreter):
     _repeats = 1
     _certain = True
 
-    def run(self, statement: ast.stmt | Function, frame: Frame | Node | None) -> None:  # type: ignore[override]
+    def run(self, statement: ast.stmt | Function, frame: Frame | Node | None) -> None:
         """Walk a function of a module (its node), or one statement."""
         if isinstance(statement, Function):
             node = frame if isinstance(frame, Node) else None

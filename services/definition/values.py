@@ -109,9 +109,9 @@ class Values(ABC):
             return value
         if isinstance(value, Opaque):
             self.stop("invalid_expression", "How often a loop of init turns must not depend on tensors.", place)
-        self.stop("invalid_argument", f"A loop cannot run over {value!r:.60}.", place)
+        return self.stop("invalid_argument", f"A loop cannot run over {value!r:.60}.", place)
 
-    def value(self, node: ast.expr, frame: Frame) -> Any:
+    def value(self, node: ast.expr, frame: Frame) -> Any:  # noqa: ANN401 - any plain value
         """Return the value of an expression."""
         place = place_of(node) or frame.place
         return self._expressions[type(node)](node, frame, place)
@@ -251,9 +251,9 @@ class Values(ABC):
             return node.children[name]
         if name in node.values:
             return node.values[name]
-        self.stop("unknown_name", f"self.{name} has no value yet.", place, "Declare it above.")
+        return self.stop("unknown_name", f"self.{name} has no value yet.", place, "Declare it above.")
 
-    def _call(self, node: ast.Call, frame: Frame, place: Place) -> object:
+    def _call(self, node: ast.Call, frame: Frame, place: Place) -> object:  # noqa: PLR0911 - one kind a line
         function = node.func
         if isinstance(function, ast.Attribute):
             return self._call_attribute(node, function, frame, place)
@@ -267,7 +267,7 @@ class Values(ABC):
             return self.call_definition(self.program.definitions[name], arguments, keywords, place)
         if name in GUARDED:
             operation = GUARDED[name]
-            return self.operate(operation(), *arguments, place) if operation else arguments[0]
+            return self.operate(operation(), arguments[0], arguments[1], place) if operation else arguments[0]
         if name in BUILTINS or name == "OrderedDict":
             return self._limited(lambda: call_builtin(name, arguments, keywords), place)
         return UNKNOWN

@@ -139,7 +139,11 @@ def class_parameters(cls: type) -> Signature:
         return _text_signature(_BY_HAND[cls.__name__])
     rows = []
     for parameter in list(inspect.signature(cls).parameters.values()):
-        if parameter.name in REFUSED_ARGUMENTS or parameter.name.startswith("_") or parameter.kind == parameter.VAR_KEYWORD:
+        if (
+            parameter.name in REFUSED_ARGUMENTS
+            or parameter.name.startswith("_")
+            or parameter.kind == parameter.VAR_KEYWORD
+        ):
             continue
         rows.append(_parameter_row(parameter))
     return rows

@@ -89,7 +89,7 @@ class _Describer:
     def _own(self, module: nn.Module, path: str) -> str:
         """Return the name of the definition of a module of the user's own class."""
         methods = self.source.methods(module, path)
-        items = [{name: _tensor(name, value, path)} for name, value in module._parameters.items()]
+        items: list[dict[str, Any]] = [{name: _tensor(name, value, path)} for name, value in module._parameters.items()]
         items += [{name: self._buffer(module, name, path)} for name in module._buffers]
         items += [{name: self.position(child, _join(path, name))} if child is not None else {name: {"value": None}}
                   for name, child in module._modules.items()]  # fmt: skip

@@ -16,7 +16,7 @@ from services.modules.build import build
 Position = Callable[[nn.Module, str], Any]
 
 
-class Undescribable(Exception):  # noqa: N818 - becomes a problem
+class Undescribable(Exception):
     """This module has no definition; the text says which and why."""
 
 

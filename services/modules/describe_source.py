@@ -66,7 +66,9 @@ class Source:
         elif _is_plain(value):
             found.constants[name] = repr(value)
         else:
-            raise Undescribable(f"self.{name} of {type(module).__name__} is {value!r:.60}: no module, tensor or number.")
+            raise Undescribable(
+                f"self.{name} of {type(module).__name__} is {value!r:.60}: no module, tensor or number."
+            )
 
 
 def _is_plain(value: object) -> bool:
@@ -123,7 +125,7 @@ class _Reader:
     def _body(self, statements: list[ast.stmt]) -> list[Any]:
         return [item for statement in statements for item in self._statement(statement)]
 
-    def _statement(self, node: ast.stmt) -> list[Any]:
+    def _statement(self, node: ast.stmt) -> list[Any]:  # noqa: PLR0911 - one kind a line
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             return []  # a docstring
         if isinstance(node, ast.If):
@@ -160,7 +162,8 @@ class _Reader:
         return text
 
     def _converted(self, node: ast.AST) -> ast.AST:
-        return ast.fix_missing_locations(_Conversion(self).visit(node))
+        converted: ast.AST = _Conversion(self).visit(node)
+        return ast.fix_missing_locations(converted)
 
     def global_value(self, name: str) -> object:
         """Return what a global or closed-over name of the function means, or ``None``."""
@@ -182,7 +185,7 @@ class _Conversion(ast.NodeTransformer):
     def __init__(self, reader: _Reader) -> None:
         self.reader = reader
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:
+    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: PLR0911 - one case a line
         """Resolve global names: modules, constants, functions."""
         if node.id == self.reader.self_name:
             return ast.Name("self", node.ctx)
@@ -194,8 +197,9 @@ class _Conversion(ast.NodeTransformer):
         if isinstance(value, bool | int | float | str):
             return ast.Constant(value)
         for space in (torch, functional, math):
-            if callable(value) and getattr(space, getattr(value, "__name__", ""), None) is value:
-                return ast.Attribute(ast.Name(_ROOTS[space]), value.__name__, node.ctx)
+            name = str(getattr(value, "__name__", ""))
+            if callable(value) and getattr(space, name, None) is value:
+                return ast.Attribute(ast.Name(_ROOTS[space]), name, node.ctx)
         if isinstance(value, types.FunctionType):
             return ast.Name(self.reader.helper(node, value), node.ctx)
         return node

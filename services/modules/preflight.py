@@ -104,7 +104,7 @@ def _own_inputs(definition: Definition) -> dict[str, dict[str, Any]]:
     return {one.name: {"dtype": one.dtype, "shape": list(one.shape or ())} for one in known}
 
 
-def _trial(
+def _trial(  # noqa: PLR0917 - private, and all of it is needed
     definition: Definition,
     code: Code,
     model: nn.Module,

@@ -39,7 +39,7 @@ def quick_layers() -> Iterator[None]:
 
 
 def _batch_norm(
-    input: torch.Tensor,  # noqa: A002 - the name that torch gives it
+    input: torch.Tensor,
     running_mean: torch.Tensor | None,
     running_var: torch.Tensor | None,
     weight: torch.Tensor | None = None,
@@ -52,7 +52,7 @@ def _batch_norm(
     return torch.mul(input, 1.0 if weight is None else weight[0])
 
 
-def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:  # noqa: A002, FBT001, FBT002, ARG001
+def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
     return torch.clamp_min(input, 0)
 
 
@@ -83,9 +83,9 @@ class Repeats:
         modules = dict(model.named_modules())
         for path, key in self.keys.items():
             module = modules.get(path)
-            if module is not None and "forward" not in vars(module):
-                vars(module)["forward"] = self._answering(module, path, key, counters)
-                stack.callback(vars(module).pop, "forward", None)
+            if module is not None and "forward" not in module.__dict__:
+                module.__dict__["forward"] = self._answering(module, path, key, counters)
+                stack.callback(module.__dict__.pop, "forward", None)
         return stack
 
     def _answering(self, module: nn.Module, path: str, key: str, counters: Counters) -> Callable[..., object]:

@@ -142,7 +142,10 @@ MODULE_DICT = {
                 "body": [
                     "x = self.net['linear'](x)",
                     "x = self.net[which](x)",
-                    {"for": "name, layer in self.net.items()", "do": [{"if": "name == 'act'", "then": ["x = layer(x)"]}]},
+                    {
+                        "for": "name, layer in self.net.items()",
+                        "do": [{"if": "name == 'act'", "then": ["x = layer(x)"]}],
+                    },
                     "return self.net['output'](x)",
                 ],
             },

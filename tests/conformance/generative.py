@@ -1,5 +1,7 @@
 """Autoencoders, generators, and models with several outputs."""
 
+# ruff: noqa: E501 - statements of the language are one string each
+
 from __future__ import annotations
 
 import torch
@@ -176,9 +178,7 @@ def generator():
         conv = nn.ConvTranspose2d(inside, outside, 4, stride, padding, bias=False)
         return [conv, nn.BatchNorm2d(outside), nn.ReLU(True)]
 
-    return nn.Sequential(
-        *up(6, 16, 1, 0), *up(16, 8, 2, 1), nn.ConvTranspose2d(8, 1, 4, 2, 1, bias=False), nn.Tanh()
-    )
+    return nn.Sequential(*up(6, 16, 1, 0), *up(16, 8, 2, 1), nn.ConvTranspose2d(8, 1, 4, 2, 1, bias=False), nn.Tanh())
 
 
 DIFFUSION = {

@@ -1,5 +1,7 @@
 """Documents that almost make sense: mutations of the conformance documents, from a seed."""
 
+# ruff: noqa: E501 - statements of the language are one string each
+
 from __future__ import annotations
 
 import copy
@@ -18,7 +20,30 @@ JUNK: list[Any] = [
     "init.normal_(x)", "torch.zeros(10**6, 10**6)", "sum(range(10**9))", "Sequential(*[ReLU() for i in range(10**6)])",
     {"tie": ["a", "b"]}, {"weights": [{"type": "Linear", "init": "evil_()"}]}, {"a{i}": "ReLU()"}, {"a{": "ReLU()"},
 ]  # fmt: skip
-_PIECES = ["(", ")", ",", ".", "_", " ", "self", "x", "0", "9", "*", "**", "=", ":", "[", "]", "'", "lambda ", "if ", "%", "{", "for "]
+_PIECES = [
+    "(",
+    ")",
+    ",",
+    ".",
+    "_",
+    " ",
+    "self",
+    "x",
+    "0",
+    "9",
+    "*",
+    "**",
+    "=",
+    ":",
+    "[",
+    "]",
+    "'",
+    "lambda ",
+    "if ",
+    "%",
+    "{",
+    "for ",
+]
 
 
 def mutated(seed: int) -> Any:

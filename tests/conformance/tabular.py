@@ -42,9 +42,7 @@ class Tabular(nn.Module):
         super().__init__()
         self.embeds = nn.ModuleList([nn.Embedding(c, min(50, (c + 1) // 2)) for c in (5, 9, 12)])
         self.bn = nn.BatchNorm1d(4)
-        self.layers = nn.Sequential(
-            nn.Linear(18, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Dropout(0.1), nn.Linear(16, 1)
-        )
+        self.layers = nn.Sequential(nn.Linear(18, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Dropout(0.1), nn.Linear(16, 1))
 
     def forward(self, categories, numbers):
         parts = [embed(categories[:, i]) for i, embed in enumerate(self.embeds)]
@@ -364,9 +362,7 @@ class Experts(nn.Module):
     def __init__(self):
         super().__init__()
         self.gate = nn.Linear(8, 3)
-        self.experts = nn.ModuleList(
-            [nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)) for _ in range(3)]
-        )
+        self.experts = nn.ModuleList([nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)) for _ in range(3)])
 
     def forward(self, x):
         values, chosen = self.gate(x).softmax(-1).topk(2, dim=-1)

@@ -1,5 +1,7 @@
 """Every known way in is closed, and documents that almost make sense are answered, never obeyed."""
 
+# ruff: noqa: E501 - statements of the language are one string each
+
 from __future__ import annotations
 
 import ast

@@ -1,5 +1,7 @@
 """Convolutional and patch-based models."""
 
+# ruff: noqa: E501 - statements of the language are one string each
+
 from __future__ import annotations
 
 import torch
@@ -103,7 +105,12 @@ RESNET = {
             "returns": "Conv2d(inside, outside, kernel_size=3, stride=stride, padding=1, bias=False)",
         },
         "BasicBlock": {
-            "parameters": ["inplanes", "planes", {"name": "stride", "default": 1}, {"name": "project", "default": False}],
+            "parameters": [
+                "inplanes",
+                "planes",
+                {"name": "stride", "default": 1},
+                {"name": "project", "default": False},
+            ],
             "init": [
                 {"conv1": "conv3x3(inplanes, planes, stride)"},
                 {"bn1": "BatchNorm2d(planes)"},
@@ -238,7 +245,10 @@ DENSENET = {
         "DenseBlock": {
             "parameters": ["count", "inside", "growth", "rate"],
             "init": [
-                {"for": "i in range(count)", "do": [{"denselayer{i + 1}": "DenseLayer(inside + i * growth, growth, rate)"}]}
+                {
+                    "for": "i in range(count)",
+                    "do": [{"denselayer{i + 1}": "DenseLayer(inside + i * growth, growth, rate)"}],
+                }
             ],
             "forward": [
                 "features = [x]",
@@ -324,7 +334,9 @@ INCEPTION = {
                 {"branch3": "Sequential(conv(inside, plan[2][0], 1), conv(plan[2][0], plan[2][1], 5, padding=2))"},
                 {"branch4": "Sequential(MaxPool2d(3, stride=1, padding=1), conv(inside, plan[3], 1))"},
             ],
-            "forward": ["return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], dim=1)"],
+            "forward": [
+                "return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], dim=1)"
+            ],
         },
     },
     "model": "Sequential(Inception(3, (4, (3, 4), (2, 4), 4)), Inception(16, (2, (3, 3), (2, 2), 1)), Flatten(), Linear(512, 3))",
@@ -365,7 +377,9 @@ MOBILENET = {
                 "layers = []",
                 {
                     "if": "expand != 1",
-                    "then": ["layers.extend([Conv2d(inside, hidden, 1, bias=False), BatchNorm2d(hidden), ReLU6(True)])"],
+                    "then": [
+                        "layers.extend([Conv2d(inside, hidden, 1, bias=False), BatchNorm2d(hidden), ReLU6(True)])"
+                    ],
                 },
                 "layers.extend([Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False), BatchNorm2d(hidden), ReLU6(True)])",
                 "layers.extend([Conv2d(hidden, outside, 1, bias=False), BatchNorm2d(outside)])",
@@ -400,7 +414,7 @@ MOBILENET = {
 class InvertedResidual(nn.Module):
     def __init__(self, inside, outside, stride, expand):
         super().__init__()
-        hidden = int(round(inside * expand))
+        hidden = round(inside * expand)
         layers = []
         if expand != 1:
             layers += [nn.Conv2d(inside, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6(True)]
@@ -722,9 +736,7 @@ class ViT(nn.Module):
         self.patches = nn.Conv2d(3, 16, kernel_size=4, stride=4)
         self.cls = nn.Parameter(torch.zeros(1, 1, 16))
         self.positions = nn.Parameter(torch.randn(1, 17, 16) * 0.02)
-        layer = nn.TransformerEncoderLayer(
-            16, 4, 32, dropout=0.1, activation="gelu", batch_first=True, norm_first=True
-        )
+        layer = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.1, activation="gelu", batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(16)
         self.head = nn.Linear(16, 5)
@@ -805,7 +817,12 @@ SWIN = {
                 {"bias_table": {"parameter": "zeros((2 * size - 1) * (2 * size - 1), heads)"}},
                 "grid = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing='ij')).flatten(1)",
                 "relative = (grid[:, :, None] - grid[:, None, :]).permute(1, 2, 0) + (size - 1)",
-                {"relative_index": {"buffer": "relative[:, :, 0] * (2 * size - 1) + relative[:, :, 1]", "persistent": False}},
+                {
+                    "relative_index": {
+                        "buffer": "relative[:, :, 0] * (2 * size - 1) + relative[:, :, 1]",
+                        "persistent": False,
+                    }
+                },
                 {"qkv": "Linear(dim, 3 * dim)"},
                 {"proj": "Linear(dim, dim)"},
                 "init.trunc_normal_(self.bias_table, std=0.02)",

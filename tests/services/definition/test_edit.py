@@ -39,7 +39,10 @@ def test_an_added_layer_is_new_and_the_others_carry_over():
 
 
 def test_a_replaced_layer_carries_only_if_it_is_the_same():
-    edited = edit(check(NET), [{"op": "replace", "path": "head", "module": {"type": "Linear", "in_features": 8, "out_features": 5}}])
+    edited = edit(
+        check(NET),
+        [{"op": "replace", "path": "head", "module": {"type": "Linear", "in_features": 8, "out_features": 5}}],
+    )
     assert edited.new == ("head",)
     assert edited.carried["body.0"] == "body.0"
     same = edit(check(NET), [{"op": "replace", "path": "head", "module": "Linear(8, 2)"}])
@@ -60,7 +63,9 @@ def test_operations_follow_each_other():
     ]
     edited = edit(check(NET), operations)
     assert edited.carried["trunk.1"] == "body.0"
-    assert edited.definition.document["modules"]["Net"]["init"][0]["trunk"]["layers"][1].endswith("requires_grad_(False)")
+    assert edited.definition.document["modules"]["Net"]["init"][0]["trunk"]["layers"][1].endswith(
+        "requires_grad_(False)"
+    )
     again = edit(edited.definition, [{"op": "unfreeze", "path": "trunk.1"}])
     assert again.definition.document["modules"]["Net"]["init"][0]["trunk"]["layers"][1] == "Linear(8, 8)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,8 +69,7 @@ def test_a_refusal_names_the_line(kind, line):
     problem = caught.value.problems[0]
     assert problem.code == "cannot_describe"
     number = problem.detail.split(".py:")[1].split(":")[0]
-    with open(__file__) as source:
-        assert source.readlines()[int(number) - 1].strip() == line
+    assert Path(__file__).read_text().splitlines()[int(number) - 1].strip() == line
 
 
 def test_an_attribute_that_is_code_is_refused_by_name():

@@ -1,0 +1,71 @@
+"""The catalog knows every name of the installed torch: admitted or refused, never overlooked."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional, init
+
+from services.definition.catalog import CATALOG
+from services.modules import catalog_build, catalog_selection
+
+SPACES = {
+    "torch": torch, "F": functional, "init": init, "torch.linalg": torch.linalg, "torch.fft": torch.fft,
+    "torch.special": torch.special,
+}  # fmt: skip
+same_version = pytest.mark.skipif(
+    not torch.__version__.startswith(CATALOG.torch_version.rsplit(".", 1)[0]), reason="the catalog is of another torch"
+)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_function_is_listed(space):
+    listed = CATALOG.functions[space].keys() | CATALOG.refused[space]
+    unlisted = [name for name in catalog_build.public_names(SPACES[space]) if name not in listed]
+    assert not unlisted, f"new in torch, list them in catalog_selection.toml and rebuild: {unlisted}"
+
+
+def test_every_class_and_tensor_method_is_listed():
+    classes = [n for n in catalog_build.layer_names() if n not in CATALOG.classes.keys() | CATALOG.refused["classes"]]
+    methods = [
+        name
+        for name in catalog_build.public_names(torch.Tensor)
+        if name not in CATALOG.methods.keys() | CATALOG.refused["methods"]
+    ]
+    assert not classes + methods, "new in torch, list them in catalog_selection.toml and rebuild"
+
+
+@same_version
+def test_the_file_is_what_the_generator_writes():
+    assert catalog_build.dumps(catalog_build.build()) == catalog_build.PATH.read_text(encoding="utf-8")
+
+
+def test_every_name_of_the_selection_exists():
+    for name in catalog_selection.TORCH_FUNCTIONS:
+        assert hasattr(torch, name), name
+    assert len(CATALOG.classes) >= 130
+
+
+def test_nothing_that_runs_code_or_touches_files_is_admitted():
+    evil = {"load", "save", "from_file", "compile", "vmap", "set_default_device", "set_printoptions", "manual_seed"}
+    assert not evil & CATALOG.functions["torch"].keys()
+    assert not {"apply_", "map_", "register_hook", "backward", "numpy", "data_ptr", "set_"} & CATALOG.methods.keys()
+
+
+def test_every_entry_has_a_doc_and_a_schema():
+    for entry in [*CATALOG.classes.values(), *CATALOG.methods.values(), *CATALOG.functions["F"].values()]:
+        assert json.dumps(entry.json_schema())
+        assert entry.name
+    assert all(entry.doc for entry in CATALOG.classes.values())
+
+
+def test_constructor_signatures_are_those_of_torch():
+    for name, entry in CATALOG.classes.items():
+        real = inspect.signature(getattr(nn, name)).parameters
+        if any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in real.values()):
+            continue
+        assert {parameter.name for parameter in entry.parameters if parameter.kind != "*"} <= real.keys()
