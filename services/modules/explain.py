@@ -62,6 +62,8 @@ def explain(failure: Failure, root: Place) -> Problem:
 
 
 def _code_of(text: str) -> str:
+    if any(words in text for words in ("not enough memory", "out of memory", "allocate memory")):
+        return "model_too_large"
     if _DTYPE_WORDS.search(text):
         return "dtype_mismatch"
     return "shape_mismatch" if _SHAPE_WORDS.search(text) else "forward_failed"

@@ -79,11 +79,22 @@ class VAEModule(nn.Module):
         self.fc3 = nn.Linear(4, 16)
         self.fc4 = nn.Linear(16, 20)
 
+    def encode(self, x):
+        h1 = F.relu(self.fc1(x))
+        return self.fc21(h1), self.fc22(h1)
+
+    def reparameterize(self, mu, logvar):
+        std = torch.exp(0.5 * logvar)
+        eps = torch.randn_like(std)
+        return mu + eps * std
+
+    def decode(self, z):
+        return torch.sigmoid(self.fc4(F.relu(self.fc3(z))))
+
     def forward(self, x):
-        h = F.relu(self.fc1(x.view(-1, 20)))
-        mu, logvar = self.fc21(h), self.fc22(h)
-        z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
-        return torch.sigmoid(self.fc4(F.relu(self.fc3(z)))), mu, logvar
+        mu, logvar = self.encode(x.view(-1, 20))
+        z = self.reparameterize(mu, logvar)
+        return self.decode(z), mu, logvar
 
 
 VQVAE = {

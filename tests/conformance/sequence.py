@@ -96,7 +96,7 @@ class OwnRNN(nn.Module):
 
     def forward(self, x, state=None):
         if state is None:
-            state = torch.zeros(x.shape[0], 6)
+            state = torch.zeros(x.shape[0], 6, device=x.device, dtype=x.dtype)
         outputs = []
         for t in range(x.shape[1]):
             state = torch.tanh(x[:, t] @ self.W_xh + state @ self.W_hh + self.b_h)
