@@ -11,10 +11,10 @@ from typing import Any
 from services.definition.bindings import Input, check_inputs, check_outputs
 from services.definition.definitions import definition, heading
 from services.definition.evaluation import evaluate
-from services.definition.limits import MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES
+from services.definition.limits import MAX_DEFINITIONS, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES
 from services.definition.parsing import type_name
 from services.definition.positions import module
-from services.definition.problems import Place, Problems, nearest_hint
+from services.definition.problems import Place, Problems, Stopped, nearest_hint
 from services.definition.program import Function, Module, Program
 from services.definition.scope import Library, Scope
 from services.definition.tree import Node
@@ -53,18 +53,28 @@ def check(document: object, *, pointer: str = "") -> Definition:
         InvalidRequest: with every problem found; their pointers lie below ``pointer``.
     """
     problems = Problems()
-    place = Place(pointer)
+    try:
+        definition = _checked(document, Place(pointer), problems)
+    except Stopped:
+        definition = None
+    problems.raise_if_any()
+    if definition is None:
+        raise RuntimeError("a check that stops has noted why")
+    return definition
+
+
+def _checked(document: object, place: Place, problems: Problems) -> Definition | None:
     if not _is_small(document, place, problems):
-        problems.raise_if_any()
+        return None
     full, model_place = _full_document(document, place, problems)
     library = Library(problems)
     program = _program(full, place, model_place, library)
     inputs = check_inputs(full.get("inputs", []), place.child("inputs"), problems)
     outputs = check_outputs(full.get("outputs", []), place.child("outputs"), problems)
     _check_references(library, full, place)
-    problems.raise_if_any()
+    if problems.found:
+        return None
     tree = evaluate(program, model_place, problems)
-    problems.raise_if_any()
     canonical = {name: copy.deepcopy(full[name]) for name in _MEMBERS if name in full}
     names = inputs_of(program, tree)
     bare = model_place == place
@@ -88,8 +98,7 @@ def _full_document(document: object, place: Place, problems: Problems) -> tuple[
         return {"format": FORMAT, "model": document}, place
     if not isinstance(document, dict):
         problems.add("invalid_argument", f"A model is an object or a string, not {type_name(document)}.", place)
-        problems.raise_if_any()
-        raise AssertionError
+        raise Stopped
     for name in document.keys() - set(_MEMBERS):
         hint = nearest_hint(str(name), _MEMBERS)
         problems.add("extra_forbidden", f"A model document has no {str(name)[:80]!r}.", place.child(name), hint)
@@ -107,6 +116,10 @@ def _program(full: dict[str, Any], place: Place, model_place: Place, library: Li
         detail = f"modules is an object, not {type_name(modules)}."
         library.problems.add("invalid_argument", detail, place.child("modules"))
         modules = {}
+    if len(modules) > MAX_DEFINITIONS:
+        detail = f"A document has at most {MAX_DEFINITIONS} definitions."
+        library.problems.add("model_too_large", detail, place.child("modules"))
+        raise Stopped
     for name, value in modules.items():
         heading(name, value, place.child("modules", name), library)
     found: dict[str, Module | Function] = {}

@@ -57,10 +57,20 @@ class Evaluation(Interpreter):
                 return self._module(definition, arguments, keywords, place)
             if definition.name not in self.program.macros:
                 return UNKNOWN
-            frame = Frame(self.bound(definition.arguments, arguments, keywords, place), None, place)
-            return self._returned(definition.body, frame)
+            return self._macro(definition, self.bound(definition.arguments, arguments, keywords, place), place)
         finally:
             self.depth -= 1
+
+    def _macro(self, definition: Function, names: dict[str, object], place: Place) -> object:
+        key = f"{definition.name}{names!r}" if _is_plain(names.values()) else ""
+        known = self._made.get(key)
+        if known is not None:
+            self.spend_modules(known.size, place)
+            return known.clone(place)
+        result = self._returned(definition.body, Frame(names, None, place))
+        if key and isinstance(result, Node):
+            self._made[key] = result.clone(place)
+        return result
 
     def _returned(self, body: list[ast.stmt], frame: Frame) -> object:
         try:

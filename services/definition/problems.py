@@ -31,6 +31,10 @@ class Place:
         return Place(self.pointer, column)
 
 
+_FAR = 6
+"""Names whose lengths differ by more are no slips of the pen."""
+
+
 class Problems:
     """Collects problems, so that a client sees all of them at once."""
 
@@ -38,10 +42,16 @@ class Problems:
         self.found: list[Problem] = []
 
     def add(self, code: str, detail: str, place: Place, hint: str | None = None) -> None:
-        """Note one problem; the same thing at the same place is noted once."""
+        """Note one problem; the same thing at the same place is noted once.
+
+        Raises:
+            Stopped: there are so many that looking further helps nobody.
+        """
         problem = Problem(code, detail, place.pointer, hint, place.column)
-        if problem not in self.found and len(self.found) < MAX_PROBLEMS:
+        if problem not in self.found:
             self.found.append(problem)
+        if len(self.found) >= MAX_PROBLEMS:  # looking for nearest names is dear: a document of mistakes ends here
+            raise Stopped
 
     def unknown(self, code: str, what: str, name: str, known: Iterable[str], place: Place) -> None:
         """Note a name that is not there, with the nearest names that are."""
@@ -54,12 +64,12 @@ class Problems:
 
 
 class Stopped(Exception):
-    """Evaluation cannot go on; the problem is already noted."""
+    """The check cannot go on; the problem is already noted."""
 
 
 def nearest_hint(name: str, known: Iterable[str]) -> str | None:
     """Return «Did you mean …?» with up to three near names, or ``None``."""
-    table = {candidate.lower(): candidate for candidate in known}
+    table = {candidate.lower(): candidate for candidate in known if abs(len(candidate) - len(name)) <= _FAR}
     matches = get_close_matches(name[:80].lower(), table, n=3, cutoff=0.6)
     names = ", ".join(table[match] for match in matches)
     return f"Did you mean {names}?" if names else None

@@ -153,3 +153,19 @@ def test_bombs_are_refused_quickly_and_without_allocating(document):
     found = problems_of(document)
     assert found[0].code in {"model_too_large", "invalid_expression", "dimension_too_large"}
     assert time.perf_counter() - begin < 1.0  # 50 ms in the benchmark; here only: it does not run
+
+
+def test_a_document_of_mistakes_ends_after_some_of_them():
+    layers = [{"type": f"Linaer{i}"} for i in range(9_000)]
+    assert len(problems_of({"type": "Sequential", "layers": layers})) == 50
+    many = {f"D{i}": {"forward": ["return x"]} for i in range(2_000)}
+    assert only({"modules": many, "model": "D0()"}).code == "model_too_large"
+
+
+def test_a_large_document_is_checked():
+    tree = check(
+        {"type": "Sequential", "layers": [{"type": "Linear", "in_features": 8, "out_features": 8}] * 5_000}
+    ).tree
+    assert tree.size == 2_001
+    with pytest.raises(InvalidRequest, match="modules"):
+        check({"type": "Sequential", "layers": ["ReLU()"] * 10_001})
