@@ -34,7 +34,8 @@ def main(names: list[str]) -> int:
         print(f"no benchmark {', '.join(unknown)}; there are {', '.join(known) or 'none'}", file=sys.stderr)
         return 2
     print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}", flush=True)
-    return int(any([run(name) for name in names or known]))  # a list: one that fails does not stop the others
+    failed = [run(name) for name in names or known]  # one that fails does not stop the others
+    return int(any(failed))
 
 
 if __name__ == "__main__":
