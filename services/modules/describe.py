@@ -13,7 +13,8 @@ from services.definition.catalog import CATALOG
 from services.errors import InvalidRequest, Problem
 from services.modules.build import build
 from services.modules.describe_layers import Undescribable, constructor
-from services.modules.describe_source import Source
+from services.modules.describe_source import Methods, Source
+from services.modules.describe_trace import traced
 
 _CONTAINERS = {nn.Sequential: "layers", nn.ModuleList: "layers", nn.ModuleDict: "layers"}
 MAX_LITERAL_ELEMENTS = 4_096
@@ -24,7 +25,8 @@ def describe(module: nn.Module) -> Definition:
     """Return the definition of a live module; ``build`` of it takes the module's ``state_dict``.
 
     Layers and containers of torch are read from their attributes. Own classes are read from the source of their
-    ``forward`` and of what it calls; their children, parameters and constants from the instance.
+    ``forward`` and of what it calls; their children, parameters and constants from the instance. A forward whose
+    source does not fit is traced.
 
     Raises:
         InvalidRequest: code ``cannot_describe``, naming the module, and file and line where it is code.
@@ -88,7 +90,7 @@ class _Describer:
 
     def _own(self, module: nn.Module, path: str) -> str:
         """Return the name of the definition of a module of the user's own class."""
-        methods = self.source.methods(module, path)
+        methods = self._methods(module, path)
         items: list[dict[str, Any]] = [{name: _tensor(name, value, path)} for name, value in module._parameters.items()]
         items += [{name: self._buffer(module, name, path)} for name in module._buffers]
         items += [{name: self.position(child, _join(path, name))} if child is not None else {name: {"value": None}}
@@ -100,6 +102,16 @@ class _Describer:
             content["methods"] = methods.functions
         self.definitions.update(methods.helpers)
         return self._named(type(module).__name__, content)
+
+    def _methods(self, module: nn.Module, path: str) -> Methods:
+        """Read the source of a forward; where it does not fit, trace it."""
+        try:
+            return self.source.methods(module, path)
+        except Undescribable as error:
+            try:
+                return Methods({"forward": traced(module, path)})
+            except Undescribable as second:
+                raise Undescribable(f"{error} Nor can it be traced: {second}") from None
 
     def _named(self, name: str, content: dict[str, Any]) -> str:
         key = json.dumps(content, sort_keys=True, default=str)

@@ -53,6 +53,10 @@ class WithBlock(nn.Module):
             return x
 
 
+def abs_of(x):
+    return sorted(x)
+
+
 class Callable(nn.Module):
     def __init__(self):
         super().__init__()
@@ -72,9 +76,57 @@ def test_a_refusal_names_the_line(kind, line):
     assert Path(__file__).read_text().splitlines()[int(number) - 1].strip() == line
 
 
-def test_an_attribute_that_is_code_is_refused_by_name():
-    with pytest.raises(InvalidRequest, match=r"self\.act of Callable"):
-        describe(Callable())
+def test_an_attribute_that_is_a_function_of_torch_is_called_by_its_name():
+    assert "F.relu(x, inplace=False)" in str(describe(Callable()).document)
+
+
+def test_an_attribute_that_is_other_code_is_refused_by_name():
+    model = Callable()
+    model.act = abs_of
+    with pytest.raises(InvalidRequest, match=r"self\.act of Callable .*is no function of torch|abs_of"):
+        describe(model)
+
+
+class Varied(nn.Module):
+    """Its signature is none of the language, so it is traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(4, 4), nn.Dropout(0.5)])
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x, *, extra=None):
+        for layer in self.layers:
+            x = layer(x)
+        if self.training:
+            x = x * 2
+        y = x.new_zeros(x.shape[0], 4, dtype=torch.float32) + x[..., :2].sum(-1, keepdim=True)
+        y += F.dropout(x * self.scale, 0.1, self.training)
+        return y, x.flip(0)
+
+
+def test_a_trace_keeps_modes_and_batch_size():
+    torch.manual_seed(0)
+    original = Varied()
+    definition = describe(original)
+    assert "self.training" in str(definition.document)
+    for training in (True, False):
+        ours, theirs = build(definition).train(training), original.train(training)
+        ours.load_state_dict(theirs.state_dict())
+        for batch in (1, 5):
+            inputs = (torch.randn(batch, 4),)
+            for left, right in zip(run(ours, inputs), run(theirs, inputs), strict=True):
+                assert_equal(left, right)
+
+
+class Branches(nn.Module):
+    def forward(self, x, *, extra=None):
+        return x if x.sum() > 0 else -x
+
+
+def test_a_trace_does_not_choose_a_branch():
+    with pytest.raises(InvalidRequest, match=r"test_describe\.py:\d+: .*Nor can it be traced"):
+        describe(Branches())
 
 
 def test_frozen_layers_stay_frozen():
