@@ -32,7 +32,7 @@ CANCEL_GRACE_SECONDS = 10.0
 DRAIN_GRACE_SECONDS = 30.0
 STALL_SECONDS = 300.0
 RUNTIME_GRACE_SECONDS = 60.0
-_LISTEN_SECONDS = 0.25
+_LISTEN_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
 Settle = Callable[[Session], None]
@@ -119,7 +119,9 @@ class Supervisor:
         }
 
     def _restore(self) -> dict[str, Any] | None:
-        """Fetch the last sound checkpoint, and forget the metrics that lie after it."""
+        """Fetch the last sound checkpoint, and forget the metrics that lie after it; a first attempt has neither."""
+        if self._claim.attempt == 1:
+            return None
         checkpoint, corrupt = self._lease.steadily(
             lambda: restore(self._site.database, job_id=self._claim.job_id, directory=self._scratch.resume)
         )

@@ -65,14 +65,14 @@ def iter_content(database: Database, *, tenant_id: str, checkpoint_id: str, star
 
 def upload_chunks(database: Database, *, tenant_id: str, refs: Mapping[Path, list[ChunkRef]]) -> None:
     """Store what is not stored yet, few chunks a transaction."""
-    for path, of_file in refs.items():
+    where = {ref.sha256: (path, ref) for path, of_file in refs.items() for ref in of_file}
+    with database.session() as session:
+        absent = chunks.missing(session, tenant_id=tenant_id, hashes=where)
+    todo = [place for sha256, place in where.items() if sha256 in absent]
+    for first in range(0, len(todo), _CHUNKS_A_TRANSACTION):
+        batch = [layout.read_span(path, ref) for path, ref in todo[first : first + _CHUNKS_A_TRANSACTION]]
         with database.session() as session:
-            absent = chunks.missing(session, tenant_id=tenant_id, hashes=(ref.sha256 for ref in of_file))
-        todo = [ref for ref in {ref.sha256: ref for ref in of_file}.values() if ref.sha256 in absent]
-        for first in range(0, len(todo), _CHUNKS_A_TRANSACTION):
-            batch = [layout.read_span(path, ref) for ref in todo[first : first + _CHUNKS_A_TRANSACTION]]
-            with database.session() as session:
-                chunks.put(session, tenant_id=tenant_id, chunks=batch)
+            chunks.put(session, tenant_id=tenant_id, chunks=batch)
 
 
 def restore(database: Database, *, job_id: str, directory: Path) -> tuple[dict[str, Any] | None, list[str]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Select, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from services.db.models import Job, JobEvent
+
+_DOCUMENTS = (Job.request, Job.resolved, Job.preflight, Job.transitions)
 
 
 def find(session: Session, *, tenant_id: str, job_id: str) -> Job | None:
@@ -26,10 +28,14 @@ def find_locked(session: Session, *, tenant_id: str, job_id: str) -> Job | None:
 
 
 def find_owned(session: Session, *, job_id: str, epoch: int) -> Job | None:
-    """Return the job, locked, if ``epoch`` still owns it; every fenced write begins here."""
+    """Return the job, locked, if ``epoch`` still owns it; every fenced write begins here.
+
+    Without its documents, which no write of a worker looks at.
+    """
     return session.scalar(
         select(Job)
         .where(Job.id == job_id, Job.epoch == epoch)
+        .options(*(defer(document, raiseload=True) for document in _DOCUMENTS))
         .with_for_update()
         .execution_options(populate_existing=True)
     )
