@@ -57,9 +57,20 @@ def check_layer(node: Node, problems: Problems) -> None:
     """Note every constructor argument of a torch layer that it cannot have."""
     for name, value in node.arguments.items():
         place = node.places.get(name, node.place)
+        _check_kind(node, name, value, place, problems)
         _check_value(node, name, value, place, problems)
     _check_divisors(node, problems)
     _check_choices(node, problems)
+
+
+def _check_kind(node: Node, name: str, value: object, place: Place, problems: Problems) -> None:
+    """Refuse strings and booleans where numbers belong; torch would take some of them and fail much later."""
+    entry = CATALOG.classes.get(node.type)
+    kind = next((p.type for p in entry.parameters if p.name == name), "any") if entry else "any"
+    if kind not in {"int", "ints", "number"} or not isinstance(value, str | bool) or value in {"same", "valid"}:
+        return
+    code, wanted = ("float_type", "a number") if kind == "number" else ("int_type", "an integer")
+    problems.add(code, f"{node.type}: {name} must be {wanted}, got {value!r:.40}.", place)
 
 
 def _check_value(node: Node, name: str, value: object, place: Place, problems: Problems) -> None:

@@ -75,6 +75,7 @@ def _checked(document: object, place: Place, problems: Problems) -> Definition |
     if problems.found:
         return None
     tree = evaluate(program, model_place, problems)
+    _check_count(program, tree, inputs, place.child("inputs"), problems)
     canonical = {name: copy.deepcopy(full[name]) for name in _MEMBERS if name in full}
     names = inputs_of(program, tree)
     bare = model_place == place
@@ -91,6 +92,21 @@ def inputs_of(program: Program, tree: Node) -> tuple[str, ...]:
     """Return the argument names of the model's forward; containers and layers take one input."""
     owner = program.definitions.get(tree.type)
     return tuple(argument.name for argument in owner.forward.arguments) if isinstance(owner, Module) else ("x",)
+
+
+def _check_count(program: Program, tree: Node, inputs: tuple[Input, ...], place: Place, problems: Problems) -> None:
+    """Compare declared inputs with what the model's own forward takes."""
+    owner = program.definitions.get(tree.type)
+    if not inputs or not isinstance(owner, Module):
+        return
+    taken = owner.forward.arguments
+    needed = sum(argument.default is None for argument in taken)
+    if not needed <= len(inputs) <= len(taken):
+        names = ", ".join(argument.name for argument in taken)
+        detail = (
+            f"{tree.type} takes {needed if needed == len(taken) else f'{needed} to {len(taken)}'} inputs ({names}), "
+        )
+        problems.add("input_count_mismatch", f"{detail}but {len(inputs)} are declared.", place)
 
 
 def _full_document(document: object, place: Place, problems: Problems) -> tuple[dict[str, Any], Place]:

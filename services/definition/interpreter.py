@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 
+from services.definition.calling import Calling
 from services.definition.problems import place_of
 from services.definition.tree import UNKNOWN, Node, Opaque
-from services.definition.values import Frame, Values
+from services.definition.values import Frame
 
 
 class Returned(Exception):
@@ -25,7 +26,7 @@ class Jumped(Exception):
         super().__init__()
 
 
-class Interpreter(Values):
+class Interpreter(Calling):
     """Runs statements in order."""
 
     def run_body(self, body: list[ast.stmt], frame: Frame) -> None:

@@ -111,7 +111,8 @@ def _keywords(
             argument = literal(value, places[name], library.problems)
         keywords.append(ast.keyword(name, argument))
     if entry.name in CATALOG.classes:
-        check_layer(Node(entry.name, place, dict(members), places=places), library.problems)
+        known = {name: value for name, value in members.items() if not isinstance(value, str | bool)}
+        check_layer(Node(entry.name, place, known, places=places), library.problems)
     return keywords
 
 

@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from services.definition import containers
-from services.definition.arithmetic import TooLarge, Unusable, call_builtin, call_math
-from services.definition.catalog import CATALOG
-from services.definition.constraints import argument_table, check_elements, check_layer
-from services.definition.guards import GUARDED
 from services.definition.limits import MAX_BUILD_TURNS, MAX_MODULES
-from services.definition.names import BUILTINS, check_member
+from services.definition.names import check_member
 from services.definition.problems import Place, Problems, Stopped, place_of
 from services.definition.program import Function, Module, Program
-from services.definition.tree import SEQUENCES, TABLES, TENSOR, UNKNOWN, Node, Opaque
+from services.definition.tree import TENSOR, UNKNOWN, Node, Opaque
 
 PROJECTION = 4
 """How often the budget must be exceeded by projection before a loop is refused early."""
@@ -64,6 +60,10 @@ class Values(ABC):
     @abstractmethod
     def operate(self, operation: ast.AST, left: object, right: object, place: Place) -> object:
         """Apply an operator."""
+
+    @abstractmethod
+    def _call(self, node: ast.Call, frame: Frame, place: Place) -> object:
+        """Return what a call gives."""
 
     @abstractmethod
     def assign(self, target: ast.expr, value: object, frame: Frame) -> None:
@@ -252,115 +252,3 @@ class Values(ABC):
         if name in node.values:
             return node.values[name]
         return self.stop("unknown_name", f"self.{name} has no value yet.", place, "Declare it above.")
-
-    def _call(self, node: ast.Call, frame: Frame, place: Place) -> object:  # noqa: PLR0911 - one kind a line
-        function = node.func
-        if isinstance(function, ast.Attribute):
-            return self._call_attribute(node, function, frame, place)
-        arguments, keywords = self.arguments(node, frame, place)
-        if not isinstance(function, ast.Name):
-            return self.call_value(self.value(function, frame), place)
-        name = function.id
-        if name in frame.names:
-            return self.call_value(frame.names[name], place)
-        if name in self.program.definitions:
-            return self.call_definition(self.program.definitions[name], arguments, keywords, place)
-        if name in GUARDED:
-            operation = GUARDED[name]
-            return self.operate(operation(), arguments[0], arguments[1], place) if operation else arguments[0]
-        if name in BUILTINS or name == "OrderedDict":
-            return self._limited(lambda: call_builtin(name, arguments, keywords), place)
-        return UNKNOWN
-
-    def call_value(self, value: object, place: Place) -> object:
-        """Call what an expression gave: in init a module is not run."""
-        return UNKNOWN
-
-    def _limited(self, compute: Callable[[], object], place: Place) -> object:
-        try:
-            return compute()
-        except TooLarge as error:
-            self.stop("model_too_large", f"Too large: {error}.", place)
-        except Unusable as error:
-            self.stop("invalid_argument", f"This cannot be computed: {error}.", place)
-
-    def arguments(self, node: ast.Call, frame: Frame, place: Place) -> tuple[list[Any], dict[str, Any]]:
-        """Return the values of a call's arguments."""
-        positional = self._items(node.args, frame, place)
-        keywords: dict[str, object] = {}
-        for keyword in node.keywords:
-            value = self.value(keyword.value, frame)
-            if keyword.arg is not None:
-                keywords[keyword.arg] = value
-            elif isinstance(value, dict):
-                keywords.update({str(key): item for key, item in value.items()})
-        return positional, keywords
-
-    def _call_attribute(self, node: ast.Call, function: ast.Attribute, frame: Frame, place: Place) -> object:
-        if function.attr == "apply":  # a weight rule: it makes no modules
-            return UNKNOWN
-        space = ast.unparse(function.value) if _is_space(function.value, frame) else ""
-        arguments, keywords = self.arguments(node, frame, place)
-        if space == "nn":
-            return self._layer(node, function.attr, arguments, keywords, place)
-        if space == "math":
-            return self._limited(lambda: call_math(function.attr, arguments), place)
-        if space:
-            check_elements(function.attr, arguments, place, self.problems)
-            return TENSOR
-        if isinstance(function.value, ast.Name) and function.value.id == "self":
-            return self.own_method(function.attr, arguments, frame, place)
-        owner = self.value(function.value, frame)
-        try:
-            result = containers.method(owner, function.attr, arguments, keywords)
-        except (LookupError, TypeError, ValueError) as error:
-            self.stop("invalid_argument", f"{function.attr}: {error}.", place)
-        return result
-
-    def _layer(self, node: ast.Call, name: str, arguments: list[Any], keywords: dict[str, Any], place: Place) -> object:
-        if name == "Parameter":
-            return TENSOR
-        self.spend_modules(1, place)
-        layer = Node(name, place)
-        if name in SEQUENCES or name in TABLES:
-            self._fill(layer, arguments, place)
-            return layer
-        layer.arguments = argument_table(name, arguments, keywords)
-        layer.places = _argument_places(name, node)
-        key = (name, repr(layer.arguments), place)
-        if key not in self._checked:
-            self._checked.add(key)
-            check_layer(layer, self.problems)
-        layer.children = containers.inner_modules(layer)
-        layer.size += sum(child.size for child in layer.children.values())
-        if layer.children:
-            self.spend_modules(layer.size - 1, place)
-        return layer
-
-    def _fill(self, layer: Node, arguments: list[Any], place: Place) -> None:
-        items = arguments
-        if arguments and (layer.type != "Sequential" or isinstance(arguments[0], dict)):
-            items = arguments[0]
-        if isinstance(items, Opaque):
-            return
-        pairs = list(items.items()) if isinstance(items, dict) else containers.pairs(items, layer.type)
-        for name, item in pairs:
-            if not isinstance(item, Node) and layer.type in {"Sequential", "ModuleList", "ModuleDict"}:
-                detail = f"Item {name!r} of this {layer.type} is not a module."
-                self.problems.add("invalid_argument", detail, place, "Call a layer: ReLU().")
-                continue
-            if name is not None and not str(name).isdigit():
-                self.check_name(str(name), place)
-            layer.append(item, None if name is None else str(name))
-
-
-def _is_space(node: ast.expr, frame: Frame) -> bool:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return isinstance(node, ast.Name) and node.id in {"torch", "nn", "F", "math"} and node.id not in frame.names
-
-
-def _argument_places(name: str, node: ast.Call) -> dict[str, Place]:
-    parameters = [parameter.name for parameter in CATALOG.classes[name].parameters if parameter.kind in "pa"]
-    pairs = [*zip(parameters, node.args, strict=False), *((k.arg or "", k.value) for k in node.keywords)]
-    return {argument: place for argument, value in pairs if (place := place_of(value)) is not None}
