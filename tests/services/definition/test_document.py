@@ -169,3 +169,11 @@ def test_a_large_document_is_checked():
     assert tree.size == 2_001
     with pytest.raises(InvalidRequest, match="modules"):
         check({"type": "Sequential", "layers": ["ReLU()"] * 10_001})
+
+
+def test_declared_inputs_are_as_many_as_forward_takes():
+    forward = {"arguments": ["a", "b", {"name": "c", "default": None}], "body": ["return a + b"]}
+    document = {"modules": {"Net": {"forward": forward}}, "model": "Net()"}
+    assert [one.name for one in check({**document, "inputs": ["a", "b"]}).inputs] == ["a", "b"]
+    problem = only({**document, "inputs": [{"name": "a", "shape": ["B", 3]}]})
+    assert (problem.code, problem.pointer) == ("input_count_mismatch", "/model/inputs")

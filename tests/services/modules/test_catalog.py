@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional, init
 
+from services.definition import check
 from services.definition.catalog import CATALOG
-from services.modules import catalog_build, catalog_selection
+from services.modules import build, catalog_build, catalog_selection
 
 SPACES = {
     "torch": torch, "F": functional, "init": init, "torch.linalg": torch.linalg, "torch.fft": torch.fft,
@@ -69,3 +70,19 @@ def test_constructor_signatures_are_those_of_torch():
         if any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in real.values()):
             continue
         assert {parameter.name for parameter in entry.parameters if parameter.kind != "*"} <= real.keys()
+
+
+_PLAIN = {"int": 4, "ints": 2, "number": 1.0, "any": 2}
+_INNER = {"TransformerEncoder": "TransformerEncoderLayer(4, 2)", "TransformerDecoder": "TransformerDecoderLayer(4, 2)"}
+_CHOSEN = {"AdaptiveLogSoftmaxWithLoss": {"n_classes": 10, "cutoffs": [4]}, "FractionalMaxPool2d": {"output_size": 2},
+           "FractionalMaxPool3d": {"output_size": 2}, "Unflatten": {"unflattened_size": [2, 2]}}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, entry in CATALOG.classes.items() if entry.family != "container"])
+def test_every_layer_builds_from_its_required_arguments(name):
+    document = {"type": name, **_CHOSEN.get(name, {})}
+    for parameter in CATALOG.classes[name].parameters:
+        if parameter.required and parameter.kind != "*" and parameter.name not in document:
+            document[parameter.name] = _INNER[name] if parameter.type == "module" else _PLAIN[parameter.type]
+    with torch.device("meta"):
+        assert type(build(check(document))) is getattr(nn, name)
