@@ -10,7 +10,7 @@ from functools import partial
 from services.config import Settings
 from services.definition import check
 from services.errors import InvalidRequest
-from services.preflight import Preflight
+from services.preflight import TARGET, Preflight
 from tests.conformance.sequence import GPT
 from tests.conformance.vision import RESNET
 
@@ -57,7 +57,7 @@ def main() -> None:
     for name, (document, inputs) in questions.items():
         definition = check(document)
         checking = median_ms(partial(check, document))
-        first = median_ms(partial(service._ask, definition, inputs, ""))
+        first = median_ms(partial(service._ask, TARGET, definition, inputs, ""))
         service.check(definition, inputs)
         cached = median_ms(partial(service.check, definition, inputs))
         print(f"{name:24}{checking:10.1f}{first:10.1f}{cached:11.2f}{first / 250:15.2f}")

@@ -49,6 +49,13 @@ def in_order(program: Program) -> list[Module | Function]:
     return list(done.values())
 
 
+def root_class(program: Program) -> str | None:
+    """Return the definition whose forward is the model's own; it renews the budget. Containers need a hook for it."""
+    call = program.model
+    name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+    return name if isinstance(program.definitions.get(name), Module) else None
+
+
 def _imports(names: set[str]) -> list[ast.stmt]:
     found: list[ast.stmt] = []
     if "math" in names:
@@ -68,11 +75,12 @@ def _guards(program: Program) -> list[ast.stmt]:
     names = sorted(program.helpers)
     text = "".join(HELPERS[name] for name in names)
     if "_turns" in names:
-        text = '_budget = {"turns": 1000000}\n' + text + _RESET
+        text = f"{_FULL_BUDGET}\n{text}{'' if root_class(program) else _RENEW}"
     return ast.parse(text).body
 
 
-_RESET = '''
+_FULL_BUDGET = '_budget = {"turns": 1000000}'
+_RENEW = '''
 def _renew_budget(module, inputs):
     """Give each forward its whole budget of turns."""
     _budget["turns"] = 1000000
@@ -81,7 +89,7 @@ def _renew_budget(module, inputs):
 
 def _factory(program: Program) -> ast.stmt:
     body: list[ast.stmt] = [ast.Return(program.model)]
-    if "_turns" in program.helpers:
+    if "_turns" in program.helpers and root_class(program) is None:
         text = "model.register_forward_pre_hook(_renew_budget)"
         keep = ast.Assign([ast.Name("model", ast.Store())], program.model)
         body = [keep, *ast.parse(text).body, ast.Return(ast.Name("model", ast.Load()))]
@@ -93,7 +101,11 @@ def _definition(item: Module | Function, program: Program) -> ast.stmt:
     if isinstance(item, Function):
         return _function(item.name, item.syntax(), item.body)
     base = ast.Attribute(ast.Name("nn", ast.Load()), "Module", ast.Load())
-    functions = [_constructor(item), _method(item.forward), *(_method(method) for method in item.methods)]
+    forward = _method(item.forward)
+    if "_turns" in program.helpers and item.name == root_class(program):
+        # A new list: the program's own body must stay as it is, for it is emitted more than once.
+        forward.body = [*ast.parse('_budget["turns"] = 1000000').body, *forward.body]
+    functions = [_constructor(item), forward, *(_method(method) for method in item.methods)]
     return ast.ClassDef(item.name, [base], [], functions, [])
 
 
@@ -108,7 +120,7 @@ def _constructor(item: Module) -> ast.stmt:
     return _function("__init__", item.constructor.syntax(method=True), body)
 
 
-def _method(function: Function) -> ast.stmt:
+def _method(function: Function) -> ast.FunctionDef:
     return _function(function.name, function.syntax(method=True), function.body)
 
 
