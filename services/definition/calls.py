@@ -20,6 +20,8 @@ _SPACES = {
     "torch.fft": "torch.fft", "torch.special": "torch.special",
 }  # fmt: skip
 _METHODS = frozenset(CATALOG.list_methods | CATALOG.dict_methods)
+_CHANGES = frozenset({"append", "extend", "insert", "update", "pop", "reverse", "requires_grad_"})
+"""Methods that change a container or a list: a forward has them for its own values only."""
 _CONSTRUCTORS = frozenset({"Parameter", "OrderedDict"})
 
 
@@ -215,6 +217,8 @@ class Calls(ABC):
             if members and function.attr in members.methods:
                 self._check(node, function.attr, [_as_entry(function.attr, members.methods[function.attr])])
             return self.own(function)
+        if not self.scope.builds and function.attr in _CHANGES and _is_part(root):
+            self.problem(function, f"{function.attr} would change the model in a forward.", "Do it in init.")
         if function.attr in CATALOG.methods and function.attr not in self.library.members | _METHODS:
             self._check(node, function.attr, [CATALOG.methods[function.attr]])
         if function.attr == "to" and any(isinstance(item, ast.Constant) for item in node.args):
@@ -235,6 +239,13 @@ class Calls(ABC):
     def place(self, node: ast.AST) -> Place:
         """Return where a node stands in the document."""
         return self.text.place_at(node)
+
+
+def _is_part(node: ast.expr) -> bool:
+    """Return whether an expression is a part of ``self``, or an item or part of one."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id == "self"
 
 
 def _is_tensor_property(value: ast.expr, name: str) -> bool:

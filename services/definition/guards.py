@@ -74,10 +74,14 @@ def binary(left: ast.expr, operator: ast.operator, right: ast.expr, helpers: set
         helpers.add("_power")
         return _call("_power", left, right)
     sequences = (ast.List, ast.Tuple, ast.ListComp)
-    if isinstance(operator, ast.Mult) and (isinstance(left, sequences) or isinstance(right, sequences)):
+    if isinstance(operator, ast.Mult) and any(isinstance(side, sequences) or _is_text(side) for side in (left, right)):
         helpers.add("_times")
         return _call("_times", left, right)
     return ast.BinOp(left, operator, right)
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _plain_power(left: ast.expr, right: ast.expr) -> bool:

@@ -109,6 +109,9 @@ ATTACKS = {
     "a growing list": net("return x", init=["a = [1]", {"for": "i in range(100)", "do": ["a = a + a"]}]),
     "a growing integer": net("return x", init=["a = 3", {"for": "i in range(100)", "do": ["a = a * a"]}]),
     "a growing string": net("return x", init=["a = 'ab'", {"for": "i in range(100)", "do": ["a = a + a"]}]),
+    "a forward that adds layers": net(
+        "self.layers.append(self.layers[0])", "return x", init=[{"layers": "ModuleList([Linear(2, 2)])"}]
+    ),
     "a huge while": net({"while": "x.sum() > 0", "at_most": 10**9, "do": ["x = x / 2"]}, "return x"),
     "nested loops": net(
         {"for": "i in range(5000)", "do": [{"for": "j in range(5000)", "do": ["x = x + 1"]}]}, "return x"
@@ -136,6 +139,8 @@ def test_a_loop_over_data_has_a_budget_that_each_forward_renews():
         build(check(net("n = int(x[0])", "return x * n ** n ** n")))(torch.tensor([99.0]))
     with pytest.raises(RuntimeError, match="100000 items"):
         build(check(net("n = int(x[0])", "return x + len([0] * n)")))(torch.tensor([1e7]))
+    with pytest.raises(RuntimeError, match="100000 items"):
+        build(check(net("n = int(x[0])", "return x + len('ab' * n)")))(torch.tensor([1e7]))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
