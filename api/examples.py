@@ -40,6 +40,18 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 
+EDITS: dict[str, dict[str, Any]] = {
+    "head": {
+        "summary": "Another head, the rest frozen",
+        "value": {
+            "operations": [
+                {"op": "replace", "path": "2", "module": "Linear(128, 5)"},
+                {"op": "freeze", "path": "0"},
+            ]
+        },
+    }
+}
+
 REQUESTS: dict[str, dict[str, Any]] = {
     "short": {
         "summary": "A constructor expression",

@@ -13,9 +13,9 @@ from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer
 from api.openapi import Responses, answer, json_request, problems
 from api.query import PageQuery, SummaryQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json, tagged_text
-from api.views import ModelList, ModelSummaryView, ModelValidationView, ModelView
+from api.views import EditView, ModelList, ModelSummaryView, ModelValidationView, ModelView
 from services.db.models import Model
-from services.models import service
+from services.models import edits, service
 from services.tenants.service import Principal
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -134,6 +134,31 @@ def get_summary(
     if query.format == "text":
         return tagged_text(request, model.summary["text"], media_type="text/plain; charset=utf-8")
     return tagged_json(request, {"object": "model_summary", "model_id": model.id, **model.summary})
+
+
+@router.post(
+    "/{model_id}/edit",
+    summary="Add, remove, replace, rename or freeze layers",
+    status_code=HTTPStatus.CREATED,
+    dependencies=[Depends(no_query)],
+    responses={
+        **answer(201, EditView, "The new model, and which weights carry over."),
+        **problems(400, 401, 403, 404, 408, 413, 415, 422, 503),
+    },
+    openapi_extra=json_request("EditRequest", examples.EDITS),
+)
+def edit_model(
+    *, model_id: str, caller: Writer, body: JsonBody, _slot: SubmissionSlot, session: WriteSession, parts: ServiceParts
+) -> Response:
+    """Apply operations by path and keep the result as a model of its own; the old one stays as it is.
+
+    The report says for every layer whether its weights carry over, and with a `checkpoint` of the old model, which of
+    its tensors, under which names.
+    """
+    made = edits.edit_model(
+        session, tenant_id=caller.tenant_id, model_id=model_id, body=body, preflight=parts.preflight
+    )
+    return json_answer(made, status=HTTPStatus.CREATED, headers={"Location": made["model"]["links"]["self"]})
 
 
 def _read(parts: Parts, caller: Principal, model_id: str) -> Model:

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from api import examples, views
 from services.jobs.schema import JobRequest
+from services.models.edits import EditRequest
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -99,7 +100,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     shown = [view for view in vars(views).values() if isinstance(view, type) and issubclass(view, views.View)]
-    requests: list[tuple[type[BaseModel], str]] = [(JobRequest, "validation"), (views.ModelDocument, "validation")]
+    requests: list[tuple[type[BaseModel], str]] = [
+        (JobRequest, "validation"),
+        (views.ModelDocument, "validation"),
+        (EditRequest, "validation"),
+    ]
     pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]
     return dict(definitions["$defs"])

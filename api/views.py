@@ -186,6 +186,15 @@ class ModelSummaryView(View):
     text: str
 
 
+class EditView(View):
+    """What an edit made."""
+
+    object: Literal["edit"]
+    model: ModelView
+    from_: str = Field(alias="from", description="The model that was edited.")
+    weights: dict[str, Any] = Field(description="`carried` (new path → old path), `new`, `dropped`.")
+
+
 class CatalogEntryView(View):
     """Something that a request may name."""
 

@@ -47,6 +47,25 @@ def get_checkpoint(session: Session, *, tenant_id: str, checkpoint_id: str) -> d
     return view(_get(session, tenant_id, checkpoint_id))
 
 
+def tensor_shapes(session: Session, *, tenant_id: str, checkpoint_id: str) -> tuple[str, dict[str, list[int]]]:
+    """Return the sha256 of the definition that was trained, and the shape of every tensor of the weights.
+
+    Raises:
+        NotFound: the tenant has no such checkpoint.
+        InvalidRequest: ``invalid_id``.
+        ChunkCorrupt: the stored header is damaged.
+    """
+    checkpoint = _get(session, tenant_id, checkpoint_id)
+    trained = get_job(session, tenant_id=tenant_id, job_id=checkpoint.job_id)["model"]["sha256"]
+    head = b""
+    for ref in repository.refs(session, checkpoint_id=checkpoint_id, file=WEIGHTS):
+        head += chunks.read(session, tenant_id=tenant_id, ref=ref)
+        header = layout.parse_header(head)
+        if header is not None:
+            return trained, {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    raise ChunkCorrupt("The checkpoint's header is damaged.")
+
+
 def iter_content(database: Database, *, tenant_id: str, checkpoint_id: str, start: int, end: int) -> Iterator[bytes]:
     """Yield the weights' bytes from ``start`` (inclusive) to ``end`` (exclusive), each chunk verified before it goes.
 

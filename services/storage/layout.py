@@ -8,6 +8,7 @@ import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from services.storage.chunks import MAX_CHUNK_BYTES, ChunkRef
 
@@ -27,6 +28,17 @@ def read_span(path: Path, ref: ChunkRef) -> bytes:
     with path.open("rb") as file:
         file.seek(ref.offset_bytes)
         return file.read(ref.size_bytes)
+
+
+def parse_header(head: bytes) -> dict[str, Any] | None:
+    """Return the header of a safetensors file from its first bytes, or None if they are not all there yet."""
+    if len(head) < 8:
+        return None
+    (length,) = struct.unpack("<Q", head[:8])
+    if len(head) < 8 + length:
+        return None
+    header: dict[str, Any] = json.loads(head[8 : 8 + length])
+    return header
 
 
 def _hashed(data: bytes, offset: int) -> ChunkRef:

@@ -89,3 +89,40 @@ def test_another_tenants_model_does_not_exist(make_caller, problem):
     stolen = problem(other.client.post("/v1/jobs", json={**JOB, "model": model["id"]}), 422)
     assert stolen["code"] == "unknown_model"
     assert other.client.post("/v1/models", json=MLP).json()["id"] != model["id"]
+
+
+def test_an_edit_makes_a_new_model_and_says_which_weights_carry_over(client):
+    old = client.post("/v1/models", json=MLP).json()
+    made = client.post(old["links"]["edit"], json=examples.EDITS["head"]["value"])
+    assert made.status_code == 201
+    new = made.json()["model"]
+    assert made.headers["location"] == f"/v1/models/{new['id']}"
+    assert new["id"] != old["id"]
+    assert new["parameters"] == {"total": 64 * 128 + 128 + 128 * 5 + 5, "trainable": 128 * 5 + 5}
+    weights = made.json()["weights"]
+    assert (weights["carried"]["0"], weights["new"], weights["dropped"]) == ("0", ["2"], ["2"])
+    assert client.get(old["links"]["self"]).json()["definition"] == MLP
+
+
+def test_layers_are_added_and_removed_by_path(client):
+    old = client.post("/v1/models", json=MLP).json()
+    operations = [
+        {"op": "add", "path": "", "module": "Dropout(0.5)", "at": 2},
+        {"op": "add", "path": "", "module": "BatchNorm1d(128)", "at": 1},
+        {"op": "remove", "path": "3"},
+    ]
+    made = client.post(old["links"]["edit"], json={"operations": operations}).json()
+    text = client.get(f"{made['model']['links']['summary']}?format=text").text
+    assert [line.strip().split("(")[1].split(")")[0] for line in text.splitlines() if line.startswith("  (")] == list(
+        "0123"
+    )
+    assert made["weights"]["carried"]["3"] == "2"
+
+
+def test_an_edit_that_does_not_fit_is_refused_with_the_operation_or_the_layer(client, problem):
+    old = client.post("/v1/models", json=MLP).json()
+    unknown = problem(client.post(old["links"]["edit"], json={"operations": [{"op": "remove", "path": "7"}]}), 422)
+    assert unknown["errors"][0]["pointer"].startswith("/operations/0")
+    narrow = {"operations": [{"op": "replace", "path": "0", "module": "Linear(64, 100)"}]}
+    assert problem(client.post(old["links"]["edit"], json=narrow), 422)["code"] == "shape_mismatch"
+    assert problem(client.post(old["links"]["edit"], json={"operations": []}), 422)["code"] == "out_of_range"
