@@ -14,6 +14,7 @@
 from modelwright.client import Client
 from modelwright.errors import (
     ApiError,
+    CannotDescribe,
     ConnectionFailed,
     DownloadCorrupt,
     Forbidden,
@@ -31,6 +32,7 @@ from modelwright.errors import (
 
 __all__ = [
     "ApiError",
+    "CannotDescribe",
     "Client",
     "ConnectionFailed",
     "DownloadCorrupt",

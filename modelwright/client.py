@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
 
 from modelwright.credentials import discover
 from modelwright.errors import RETRY_STATUSES, ConnectionFailed, NotFound, ServiceError, WaitTimeout
+from modelwright.live import as_definition
+from modelwright.model_calls import ModelCalls
+from modelwright.requests import path
 
 if TYPE_CHECKING:
     from modelwright.download import Progress
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_PAGE = 100
 _FIRST_POLL_SECONDS = 0.1
 _SLOWEST_POLL_SECONDS = 1.0
 _OUTAGE_SECONDS = 300.0  # a watcher outlives a restart of the service
 
 
-class Client:
+class Client(ModelCalls):
     """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
 
     Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no
@@ -65,21 +65,28 @@ class Client:
         """Close the connections."""
         self._transport.close()
 
-    def submit(self, job: Mapping[str, Any], *, idempotency_key: str | None = None) -> Json:
+    def submit(
+        self, job: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **sections: object
+    ) -> Json:
         """Submit a job and return it; with the same ``idempotency_key``, the one submitted before.
 
-        Raises:
-            InvalidRequest: the job is wrong; ``problems`` names every place.
-        """
-        return self._post("/v1/jobs", dict(job), idempotency_key)
-
-    def validate(self, job: Mapping[str, Any]) -> Json:
-        """Check a job without running it and return the preflight report: shapes, parameters, memory.
+        Args:
+            job: the whole request, or what is left of it beside ``sections``.
+            sections: ``model=``, ``data=``, ``training=`` and their like; ``model`` may be a live ``nn.Module``.
 
         Raises:
             InvalidRequest: the job is wrong; ``problems`` names every place.
+            CannotDescribe: the live module does something that the language cannot say.
         """
-        return self._post("/v1/jobs", dict(job), None, params=[("validate_only", "true")])
+        return self._post("/v1/jobs", _request(job, sections), idempotency_key)
+
+    def validate(self, job: Mapping[str, Any] | None = None, **sections: object) -> Json:
+        """Check a job as `submit` does, without running it, and return the preflight report.
+
+        Raises:
+            InvalidRequest, CannotDescribe: as `submit`.
+        """
+        return self._post("/v1/jobs", _request(job, sections), None, params=[("validate_only", "true")])
 
     def get_job(self, job_id: str) -> Json:
         """Return a job.
@@ -87,7 +94,7 @@ class Client:
         Raises:
             NotFound: you have no such job.
         """
-        return self._get(_path("jobs", job_id))
+        return self._get(path("jobs", job_id))
 
     def list_jobs(
         self, *, states: Sequence[str] = (), labels: Mapping[str, str] | None = None, limit: int | None = None
@@ -103,7 +110,7 @@ class Client:
         Raises:
             StateConflict: it has already ended.
         """
-        return self._post(_path("jobs", job_id, "cancel"), None, None)
+        return self._post(path("jobs", job_id, "cancel"), None, None)
 
     def metrics(
         self,
@@ -119,15 +126,15 @@ class Client:
         params += [("after_step", after_step)] if after_step is not None else []
         params += [("max_points", max_points)] if max_points is not None else []
         params += [("latest", "true")] if latest else []
-        return self._get(_path("jobs", job_id, "metrics"), params)
+        return self._get(path("jobs", job_id, "metrics"), params)
 
     def checkpoints(self, job_id: str, *, limit: int | None = None) -> Iterator[Json]:
         """Yield a job's checkpoints, newest first."""
-        return self._pages(_path("jobs", job_id, "checkpoints"), [], limit)
+        return self._pages(path("jobs", job_id, "checkpoints"), [], limit)
 
     def get_checkpoint(self, checkpoint_id: str) -> Json:
         """Return a checkpoint: step, metrics, sha256, size."""
-        return self._get(_path("checkpoints", checkpoint_id))
+        return self._get(path("checkpoints", checkpoint_id))
 
     def download(self, identifier: str, target: str | Path | None = None, *, progress: Progress | None = None) -> Path:
         """Download a checkpoint's weights (safetensors) and return where they are.
@@ -144,10 +151,10 @@ class Client:
         from modelwright.download import download  # noqa: PLC0415 - as in __init__
 
         checkpoint = self.find_checkpoint(identifier)
-        path = Path(target or ".")
-        if path.is_dir():
-            path /= f"{checkpoint['id']}.safetensors"
-        return download(self._transport, checkpoint, path, progress=progress or _silent, retries=self._retries)
+        place = Path(target or ".")
+        if place.is_dir():
+            place /= f"{checkpoint['id']}.safetensors"
+        return download(self._transport, checkpoint, place, progress=progress or _silent, retries=self._retries)
 
     def find_checkpoint(self, identifier: str) -> Json:
         """Return the checkpoint of that id, or the newest one of the job of that id.
@@ -195,36 +202,17 @@ class Client:
         give_up_at = time.monotonic() + _OUTAGE_SECONDS
         while True:
             try:
-                return self._transport.get_if_changed(_path("jobs", job_id), etag)
+                return self._transport.get_if_changed(path("jobs", job_id), etag)
             except (ConnectionFailed, ServiceError) as error:
                 passing = isinstance(error, ConnectionFailed) or error.status in RETRY_STATUSES
                 if not passing or time.monotonic() > give_up_at:
                     raise
             time.sleep(_SLOWEST_POLL_SECONDS)
 
-    def _get(self, path: str, params: Sequence[tuple[str, str | int]] = ()) -> Json:
-        return self._transport.get(path, params)
 
-    def _post(
-        self, path: str, body: object, idempotency_key: str | None, *, params: Sequence[tuple[str, str | int]] = ()
-    ) -> Json:
-        key = idempotency_key or str(uuid.uuid4())
-        return self._transport.post(path, body, idempotency_key=key, params=params)
-
-    def _pages(self, path: str, filters: list[tuple[str, str | int]], limit: int | None) -> Iterator[Json]:
-        taken, after = 0, None
-        while limit is None or taken < limit:
-            size = _PAGE if limit is None else min(_PAGE, limit - taken)
-            page = self._get(path, [*filters, ("limit", size), *([("after", after)] if after else [])])
-            yield from page["data"]
-            taken, after = taken + len(page["data"]), page["last_id"]
-            if not page["has_more"]:
-                return
-
-
-def _path(*parts: str) -> str:
-    """Join parts that may come from a user: a slash in an id stays inside its part."""
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+def _request(job: Mapping[str, Any] | None, sections: Mapping[str, object]) -> Json:
+    request = {**(job or {}), **sections}
+    return {**request, "model": as_definition(request["model"])} if "model" in request else request
 
 
 def _silent(have: int, total: int) -> None:

@@ -6,6 +6,7 @@
     ├── NoCredentials           no address or key was given or found
     ├── ConnectionFailed        no answer, after all retries
     ├── DownloadCorrupt         the bytes do not have the promised sha256
+    ├── CannotDescribe          a live module does what the language cannot say
     ├── WaitTimeout             the job has not ended in the time given
     └── ApiError                the service answered with a problem
         ├── Unauthenticated     401
@@ -46,6 +47,12 @@ class DownloadCorrupt(ModelwrightError):
     """The downloaded bytes do not match their checksum; nothing was kept."""
 
     hint = "Download it again; when this repeats, the stored checkpoint is damaged: use an earlier one."
+
+
+class CannotDescribe(ModelwrightError):
+    """A live module does something that the model language cannot say."""
+
+    hint = "Write the definition by hand (docs/language), or change the module at the place that is named."
 
 
 class WaitTimeout(ModelwrightError):

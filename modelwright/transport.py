@@ -65,6 +65,14 @@ class Transport:
         """
         return _object(self._request("GET", path, params=params))
 
+    def get_text(self, path: str, params: Parameters = ()) -> str:
+        """Return the text of ``GET path``.
+
+        Raises:
+            ApiError, ConnectionFailed: as `get`.
+        """
+        return self._request("GET", path, params=params).text
+
     def get_if_changed(self, path: str, etag: str | None) -> tuple[Json | None, str | None]:
         """Return ``(JSON, ETag)`` of ``GET path``, or ``(None, etag)`` when it is unchanged since ``etag``."""
         answer = self._request("GET", path, headers={"If-None-Match": etag} if etag else {})
