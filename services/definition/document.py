@@ -83,9 +83,26 @@ def _checked(document: object, place: Place, problems: Problems) -> Definition |
 
 
 def digest(canonical: dict[str, Any]) -> str:
-    """Return the identity of a canonical document."""
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """Return the identity of a canonical document: the order of an object's members counts only where it is data."""
+    text = json.dumps(_identity(canonical), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _identity(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Sort the members of the language's own objects; keep a dict given as an argument in the order it is iterated."""
+    if isinstance(value, list):
+        return [_identity(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "type" in value:
+        return {name: _argument(value[name]) for name in sorted(value)}
+    return {name: _identity(value[name]) for name in sorted(value)}
+
+
+def _argument(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict) and "type" not in value:
+        return {"items": [[name, _argument(item)] for name, item in value.items()]}
+    return [_argument(item) for item in value] if isinstance(value, list) else _identity(value)
 
 
 def inputs_of(program: Program, tree: Node) -> tuple[str, ...]:

@@ -177,3 +177,11 @@ def test_declared_inputs_are_as_many_as_forward_takes():
     assert [one.name for one in check({**document, "inputs": ["a", "b"]}).inputs] == ["a", "b"]
     problem = only({**document, "inputs": [{"name": "a", "shape": ["B", 3]}]})
     assert (problem.code, problem.pointer) == ("input_count_mismatch", "/model/inputs")
+
+
+def test_the_order_of_members_is_part_of_the_identity_exactly_where_it_is_data():
+    first = {"model": {"type": "ParameterDict", "parameters": {"a": "randn(2)", "b": "randn(2)"}}}
+    second = {"model": {"type": "ParameterDict", "parameters": {"b": "randn(2)", "a": "randn(2)"}}}
+    assert check(first).sha256 != check(second).sha256
+    linear = {"type": "Linear", "in_features": 2, "out_features": 3}
+    assert check({"model": linear}).sha256 == check({"model": dict(reversed(linear.items()))}).sha256
