@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api", "services", "worker", "modelwright", "migrations")
-MAX_FILE_LINES = 400  # aim for 80 to 250
+MAX_FILE_LINES = 300  # aim for 80 to 250
 MAX_FUNCTION_LINES = 40  # aim for 20; the docstring does not count
 
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "code"}
