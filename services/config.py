@@ -27,7 +27,7 @@ class Settings:
     preflight_processes: int = 2
     preflight_timeout_seconds: float = 10.0
     preflight_memory_bytes: int = 8 << 30
-    trainer_memory_bytes: int = 0
+    trainer_memory_bytes: int = 0  # 0: unbounded, as CUDA needs, which reserves far more address space than it uses
     max_model_parameters: int = 1_000_000_000
     max_body_bytes: int = 1 << 20
     max_queued_jobs: int = 10_000
@@ -66,7 +66,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         database_poll_seconds=_number(source, "MODELWRIGHT_DATABASE_POLL_SECONDS", 10.0),
         preflight_processes=int(_number(source, "MODELWRIGHT_PREFLIGHT_PROCESSES", 2)),
         preflight_timeout_seconds=_number(source, "MODELWRIGHT_PREFLIGHT_TIMEOUT_SECONDS", 10.0),
-        trainer_memory_bytes=int(_number(source, "MODELWRIGHT_TRAINER_MEMORY_BYTES", 0)),
+        trainer_memory_bytes=int(_number(source, "MODELWRIGHT_TRAINER_MEMORY_BYTES", _trainer_memory_bytes())),
         max_model_parameters=int(_number(source, "MODELWRIGHT_MAX_MODEL_PARAMETERS", 1_000_000_000)),
         max_queued_jobs=int(_number(source, "MODELWRIGHT_MAX_QUEUED_JOBS", 10_000)),
         log_level=source.get("MODELWRIGHT_LOG_LEVEL", "INFO"),
@@ -98,3 +98,10 @@ def _database_url(url: str) -> str:
 def _devices() -> tuple[str, ...]:
     """A worker without instructions takes CUDA jobs exactly where the NVIDIA driver shows a device."""
     return ("cuda", "cpu") if Path("/dev/nvidia0").exists() else ("cpu",)
+
+
+def _trainer_memory_bytes() -> int:
+    """Three quarters of the machine's memory: a model that grows without end fails instead of the machine."""
+    if "cuda" in _devices():
+        return 0
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
