@@ -140,7 +140,7 @@ def contestants(name: str, epochs: int, folder: Path) -> dict[str, Callable[[], 
         "training": {"epochs": epochs, "optimizer": {"type": "Adam"}, "loss": {"type": "CrossEntropyLoss"}, "seed": 0},
     }
     train = load_parts(job_from_request(request, folder)["data"], torch.device("cpu"))["train"]
-    x, y = train.inputs[0], train.target
+    x, y = train.columns[column], train.columns["label"]
     found: dict[str, Callable[[], float]] = {
         "job in the trainer": lambda: job(request, folder),
         "tuned loop": lambda: tuned(name, x, y, epochs),

@@ -90,7 +90,7 @@ def _put_together(
     plan, step = job.training, restored.step if restored else 0
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = build_optimizer(plan["optimizer"], parameters)
-    objective = Objective(plan["loss"], parts, site.device)
+    objective = Objective(plan["loss"], parts, site.device, target=job.data["target"])
     batches = _batches(job, parts["train"])
     elapsed = restored.state["elapsed_seconds"] if restored else 0.0
     control = Control(line, runtime_seconds=job.max_runtime_seconds - elapsed)
@@ -145,10 +145,10 @@ def _check_single_samples(model: nn.Module, batches: Batches, part: Part) -> Non
     if not has_norm or 1 not in batches.sizes():
         return
     trial = copy.deepcopy(model)
-    inputs, _ = next(part.batches(1))
+    batch = next(part.batches(1))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
-            trial(*inputs)
+            trial(*batch.inputs)
         except ValueError as error:
             if "Expected more than 1 value per channel" in str(error):
                 raise single_sample_failure() from None

@@ -17,25 +17,34 @@ from services.datasets.split import split_rows
 from worker.trainer.failures import user_failure
 
 _WINDOW_BYTES = 64 << 20  # so many bytes of rows are put in order at a time
-Batch = tuple[tuple[Tensor, ...], Tensor]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some rows: what the model is called with, and every column of the run by its name (the target among them)."""
+
+    inputs: tuple[Tensor | None, ...]
+    columns: Mapping[str, Tensor]
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The rows of one part of the split: input columns in calling order, the target, and the rows' numbers."""
+    """The rows of one part of the split: all columns of the run, which of them the model is called with, row numbers.
 
-    inputs: tuple[Tensor, ...]
-    target: Tensor
+    ``inputs`` names columns in calling order; None stands for an optional input that no column feeds.
+    """
+
+    columns: Mapping[str, Tensor]
+    inputs: tuple[str | None, ...]
     rows: Tensor
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.rows)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield the rows in their own order."""
-        columns = [torch.split(column, batch_size) for column in (*self.inputs, self.target)]
-        for *inputs, target in zip(*columns, strict=True):
-            yield tuple(inputs), target
+        yield from _cut_rows(self.columns, self.inputs, batch_size)
 
 
 def load_parts(data: Mapping[str, Any], device: torch.device) -> dict[str, Part]:
@@ -44,16 +53,16 @@ def load_parts(data: Mapping[str, Any], device: torch.device) -> dict[str, Part]
     Raises:
         TrainingFailure: ``non_finite_data`` or ``label_out_of_range``, with column and row; ``empty_dataset``.
     """
-    columns = _load_columns(Path(data["file"]), [*data["inputs"], data["target"]])
+    columns = _load_columns(Path(data["file"]), list(data["columns"]))
     for name, values in columns.items():
         _check_finite(name, values)
-    _check_labels(data["target"], columns[data["target"]], data["columns"][data["target"]].get("classes"))
-    total = len(columns[data["target"]])
+        _check_labels(name, values, data["columns"][name].get("classes"))
+    total = len(next(iter(columns.values())))
     parts = {}
     for name, numbers in split_rows(total, data["split"]).items():
         rows = torch.from_numpy(numbers)
-        inputs = tuple(columns[column][rows].to(device) for column in data["inputs"])
-        parts[name] = Part(inputs, columns[data["target"]][rows].to(device), rows)
+        cut = {column: values[rows].to(device) for column, values in columns.items()}
+        parts[name] = Part(cut, tuple(data["inputs"]), rows)
     if not len(parts["train"]):
         raise user_failure("empty_dataset", "No row is left to train on.", hint="Give train a larger share.")
     return parts
@@ -63,14 +72,16 @@ class Batches:
     """The training rows as batches, in an order that depends on seed and epoch alone."""
 
     def __init__(self, part: Part, *, batch_size: int, shuffle: bool, drop_last: bool, seed: int) -> None:
-        self._columns = (*part.inputs, part.target)
+        self._columns = part.columns
+        self._inputs = part.inputs
+        self._device = next(iter(part.columns.values())).device
         self._rows = len(part)
         self._batch_size = batch_size
         self._shuffle = shuffle
         self._seed = seed
         self._used = self._rows - self._rows % batch_size if drop_last else self._rows
         self.steps_per_epoch = -(-self._used // batch_size)
-        row_bytes = sum(column[0].numel() * column.element_size() for column in self._columns)
+        row_bytes = sum(column[0].numel() * column.element_size() for column in self._columns.values())
         self._window = batch_size * max(1, _WINDOW_BYTES // max(1, row_bytes * batch_size))
 
     def rest_of_epoch(self, step: int) -> Iterator[Batch]:
@@ -90,17 +101,22 @@ class Batches:
         if not self._shuffle:
             return None
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, epoch))
-        return torch.randperm(self._rows, generator=generator).to(self._columns[0].device)
+        return torch.randperm(self._rows, generator=generator).to(self._device)
 
     def _cut(self, order: Tensor | None, start: int) -> Iterator[Batch]:
         """Gather one window in one go, and yield its batches as views."""
-        stop = min(start + self._window, self._used)
-        for *inputs, target in zip(*(self._split(column, order, start, stop) for column in self._columns), strict=True):
-            yield tuple(inputs), target
+        rows = slice(start, min(start + self._window, self._used))
+        chosen = rows if order is None else order[rows]
+        window = {name: column[chosen] for name, column in self._columns.items()}
+        yield from _cut_rows(window, self._inputs, self._batch_size)
 
-    def _split(self, column: Tensor, order: Tensor | None, start: int, stop: int) -> tuple[Tensor, ...]:
-        rows = column[start:stop] if order is None else column[order[start:stop]]
-        return torch.split(rows, self._batch_size)
+
+def _cut_rows(columns: Mapping[str, Tensor], inputs: tuple[str | None, ...], batch_size: int) -> Iterator[Batch]:
+    names = tuple(columns)
+    for tensors in zip(*(torch.split(column, batch_size) for column in columns.values()), strict=True):
+        batch = dict(zip(names, tensors, strict=True))
+        called_with = tuple([None if name is None else batch[name] for name in inputs])
+        yield Batch(called_with, batch, len(tensors[0]))
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -24,24 +24,26 @@ class Evaluator:
         self._batch_size = batch_size * _BATCHES_PER_BATCH
 
     def evaluate(self, part: Part, look: Callable[[], None]) -> dict[str, Tensor]:
-        """Return ``loss`` and the metrics as tensors; ``look`` is called between batches and may raise.
+        """Return ``loss``, its terms and the metrics as tensors; ``look`` is called between batches and may raise.
 
         The loss is the mean over rows (or the sum, when the loss sums).
         """
-        device = part.target.device
+        device = next(iter(part.columns.values())).device
         metrics = build_metrics(self._metrics, self._objective.type)
-        total = torch.zeros((), dtype=torch.float64, device=device)
+        names = ("loss", *(f"loss/{name}" for name in self._objective.terms))
+        totals = torch.zeros(len(names), dtype=torch.float64, device=device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
             self._model.eval()
             try:
-                for inputs, target in part.batches(self._batch_size):
+                for batch in part.batches(self._batch_size):
                     look()
-                    output = self._model(*inputs)
-                    loss = self._objective.compute(output, target)
-                    total += loss * len(target) if self._objective.averages else loss
+                    output = self._model(*batch.inputs)
+                    loss, terms = self._objective.compute(output, batch)
+                    totals += torch.stack([loss, *terms]) * (batch.rows if self._objective.averages else 1)
                     for metric in metrics.values():
-                        metric.update(output, target)
+                        metric.update(output, batch.columns[self._objective.target])
             finally:
                 self._model.train()
-        mean = total / len(part) if self._objective.averages else total
-        return {"loss": mean, **{name: metric.compute() for name, metric in metrics.items()}}
+        means = totals / len(part) if self._objective.averages else totals
+        losses = dict(zip(names, means, strict=True))
+        return losses | {name: metric.compute() for name, metric in metrics.items()}

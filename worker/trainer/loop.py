@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from worker.trainer.cadence import Cadence
 from worker.trainer.checkpoint import META, STATE, WEIGHTS, CheckpointWriter, Restored
 from worker.trainer.control import Control, Line, Stop
-from worker.trainer.data import Batches, Part
+from worker.trainer.data import Batch, Batches, Part
 from worker.trainer.environment import random_state, restore_random_state
 from worker.trainer.evaluation import Evaluator
 from worker.trainer.failures import StepFailure
@@ -87,20 +87,20 @@ class Trainer:
         return ending
 
     def _train_epoch(self) -> None:
-        for inputs, target in self.batches.rest_of_epoch(self.step):
+        for batch in self.batches.rest_of_epoch(self.step):
             if self.step >= self.cadence.next_step or time.monotonic() >= self._look_at:
                 self._look()
             if self.schedule.each_step or self.step % self.batches.steps_per_epoch == 0:
                 self.recorder.record("learning_rate", self.step + 1, self.schedule.rate)
-            self.recorder.record_loss(self.train_step(inputs, target))
+            self.recorder.record_loss(self.train_step(batch))
             self.step += 1
             if self.step == self.total_steps:
                 return
         self.schedule.after_epoch()
 
-    def train_step(self, inputs: tuple[Tensor, ...], target: Tensor) -> Tensor:
+    def train_step(self, batch: Batch) -> Tensor:
         """Learn from one batch and return its loss, on the device: nothing here waits for the device."""
-        loss = self.objective.compute(self.model(*inputs), target)
+        loss, terms = self.objective.compute(self.model(*batch.inputs), batch)
         torch.autograd.backward(loss)
         norm = self.clip_gradients()
         self.optimizer.step()
@@ -109,6 +109,8 @@ class Trainer:
         self.schedule.after_step()
         if norm is not None:
             self.recorder.record("train/gradient_norm", self.step + 1, norm)
+        for name, term in zip(self.objective.terms, terms, strict=True):
+            self.recorder.record(f"train/loss/{name}", self.step + 1, term.detach())
         return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:

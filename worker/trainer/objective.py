@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from services.errors import TrainingFailure
-from worker.trainer.data import Part
+from worker.trainer.data import Batch, Part
 from worker.trainer.failures import user_failure
 
 _TENSOR_ARGUMENTS = ("weight", "pos_weight")
@@ -33,17 +33,28 @@ _UNIT_LOSSES = ("BCEWithLogitsLoss", "BCELoss")
 
 
 class Objective:
-    """Callable as ``objective(output, target) -> loss``; the first call also checks all targets against the output."""
+    """``compute(outputs, batch)`` returns the loss and its terms; the first call checks all targets against the output.
 
-    def __init__(self, section: Mapping[str, Any], parts: Mapping[str, Part], device: torch.device) -> None:
+    ``terms`` are the names of the terms, in the order in which ``compute`` returns them.
+    """
+
+    def __init__(
+        self, section: Mapping[str, Any], parts: Mapping[str, Part], device: torch.device, *, target: str
+    ) -> None:
         self.type: str = section["type"]
         self.averages = section["reduction"] == "mean"
+        self.terms: tuple[str, ...] = ()
+        self.target = target
         self.loss: Callable[[Tensor, Tensor], Tensor] = _build(section, device)
         self._section = section
         self._parts = parts
-        self.compute: Callable[[Any, Tensor], Tensor] = self._check_and_compute
+        self.compute: Callable[[Any, Batch], tuple[Tensor, tuple[Tensor, ...]]] = self._check_and_compute
 
-    def _check_and_compute(self, output: Any, target: Tensor) -> Tensor:  # noqa: ANN401 - a model may return anything
+    def _compute(self, output: Any, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ANN401
+        return self.loss(output, batch.columns[self.target]), ()
+
+    def _check_and_compute(self, output: Any, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ANN401
+        target = batch.columns[self.target]
         if not isinstance(output, Tensor):
             detail = f"The model returned a {type(output).__name__}, but {self.type} needs one tensor."
             raise user_failure("unexpected_output", detail, hint="Return one tensor from `forward`.", pointer="/model")
@@ -53,8 +64,8 @@ class Objective:
             raise _shapes_differ(self.type, output, target)
         elif self.type in _UNIT_LOSSES:
             self._check_rows(lambda values: (values < 0) | (values > 1), "target_out_of_range", "0 … 1")
-        self.compute = self.loss
-        return self.loss(output, target)
+        self.compute = self._compute
+        return self._compute(output, batch)
 
     def _check_classes(self, output: Tensor, target: Tensor) -> None:
         if output.dim() < 2 or (output.shape[0], *output.shape[2:]) != tuple(target.shape):
@@ -72,7 +83,7 @@ class Objective:
 
     def _check_rows(self, is_wrong: Callable[[Tensor], Tensor], code: str, range_text: str) -> None:
         for part in self._parts.values():
-            wrong = is_wrong(part.target)
+            wrong = is_wrong(part.columns[self.target])
             if bool(wrong.any()):
                 index = int(wrong.nonzero()[0, 0])
                 detail = f"The target in row {int(part.rows[index])} lies outside {range_text}."

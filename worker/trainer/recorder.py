@@ -121,9 +121,18 @@ class Recorder:
         for name, (steps, raw) in self._series.items():
             kept = sum(step <= last for step in steps)
             if kept:
-                series[name] = {"steps": steps[:kept], "values": [float(value) for value in raw[:kept]]}
+                series[name] = {"steps": steps[:kept], "values": _read(raw[:kept])}
         self._series = {}
         return series, failure
+
+
+def _read(values: list[float | Tensor]) -> list[float]:
+    """Return the numbers; all tensors of a series are read in one go."""
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    if len(tensors) < len(values):
+        return [float(value) for value in values]
+    found: list[float] = torch.stack(tensors).double().tolist()
+    return found
 
 
 def _non_finite(first_step: int, values: list[float]) -> StepFailure:

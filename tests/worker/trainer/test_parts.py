@@ -24,7 +24,8 @@ from worker.trainer.tensor_file import write_tensors
 
 
 def part(rows):
-    return Part((torch.arange(rows).float().unsqueeze(1),), torch.arange(rows), torch.arange(rows))
+    columns = {"x": torch.arange(rows).float().unsqueeze(1), "y": torch.arange(rows)}
+    return Part(columns, ("x",), torch.arange(rows))
 
 
 def batches(rows=23, *, batch_size=4, shuffle=True, drop_last=False, seed=5):
@@ -32,7 +33,7 @@ def batches(rows=23, *, batch_size=4, shuffle=True, drop_last=False, seed=5):
 
 
 def targets(iterator):
-    return [batch[1].tolist() for batch in iterator]
+    return [batch.columns["y"].tolist() for batch in iterator]
 
 
 def test_every_row_comes_once_an_epoch_and_each_epoch_has_its_own_order():
@@ -54,8 +55,9 @@ def test_any_position_is_found_whatever_the_window(window_bytes, monkeypatch):
 
 
 def test_inputs_and_targets_stay_together():
-    for (inputs,), target in batches().rest_of_epoch(0):
-        assert inputs.squeeze(1).tolist() == target.tolist()
+    for batch in batches().rest_of_epoch(0):
+        assert batch.inputs[0].squeeze(1).tolist() == batch.columns["y"].tolist()
+        assert batch.rows == len(batch.columns["y"])
 
 
 def test_the_last_batch_may_be_dropped_and_the_order_kept():
@@ -72,7 +74,7 @@ def test_parts_hold_the_rows_of_the_documented_split(tmp_path):
     labels = load_file(materialise("digits", tmp_path).path)["label"]
     for name, rows in split_rows(1797, job["data"]["split"]).items():
         assert parts[name].rows.tolist() == rows.tolist()
-        assert torch.equal(parts[name].target, labels[torch.from_numpy(rows)])
+        assert torch.equal(parts[name].columns["label"], labels[torch.from_numpy(rows)])
 
 
 def run_metric(name, loss, output, target):
@@ -186,9 +188,9 @@ def test_training_is_what_a_hand_written_loop_does(tmp_path):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     source = Batches(parts["train"], batch_size=16, shuffle=True, drop_last=False, seed=1)
     for epoch in range(3):
-        for (pixels,), label in source.rest_of_epoch(epoch * source.steps_per_epoch):
+        for batch in source.rest_of_epoch(epoch * source.steps_per_epoch):
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(pixels), label).backward()
+            torch.nn.functional.cross_entropy(model(*batch.inputs), batch.columns["label"]).backward()
             optimizer.step()
     weights, _, _ = read(checkpoint)
     for name, tensor in model.state_dict().items():
