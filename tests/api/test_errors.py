@@ -131,7 +131,7 @@ def test_metrics_keep_their_limits(client, problem, query):
     assert found["code"] == "out_of_range"
 
 
-@pytest.mark.parametrize("path", ["/v1/jobs", f"/v1/jobs/{new_id('job')}/checkpoints"])
+@pytest.mark.parametrize("path", ["/v1/jobs", f"/v1/jobs/{new_id('job')}/checkpoints"], ids=["jobs", "checkpoints"])
 @pytest.mark.parametrize("cursor", ["job_1", "x", "' OR 1=1 --", "../..", "job_" + "z" * 300, "%00"])
 def test_a_forged_cursor_is_refused(caller, database, problem, path, cursor):
     if "checkpoints" in path:
