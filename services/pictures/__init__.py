@@ -1,0 +1,1 @@
+"""Pictures of computational graphs and of measurements: SVG, Mermaid and DOT. No torch, no HTTP."""
