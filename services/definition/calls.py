@@ -32,6 +32,8 @@ class Calls(ABC):
         self.library = library
         self.scope = scope
         self.text = text
+        self._target: str | None = None
+        """The function or method that the call at hand calls."""
 
     @abstractmethod
     def rebuild(self, node: ast.expr) -> ast.expr:
@@ -110,9 +112,12 @@ class Calls(ABC):
 
     def _call(self, node: ast.Call) -> ast.expr:
         function = self._callee(node)
+        target, self._target = self._target, None
         arguments = [self.element(argument) for argument in node.args]
         keywords = [self._keyword(node, keyword) for keyword in node.keywords]
         call = ast.Call(function or ast.Name("_", ast.Load()), arguments, keywords)
+        if target is not None:
+            self.library.invocations.append((self.scope.function, target, call))
         if isinstance(function, ast.Name) and function.id == "range" and not self.scope.builds:
             return guards.long_range(mark(call, self.text.place_at(node)), self.library.helpers)
         return call
@@ -120,9 +125,11 @@ class Calls(ABC):
     def _keyword(self, call: ast.Call, keyword: ast.keyword) -> ast.keyword:
         value = self.rebuild(keyword.value)
         if keyword.arg is None:
-            user = isinstance(call.func, ast.Name) and call.func.id in self.library.headings
-            if not user:
+            heading = self.library.headings.get(call.func.id) if isinstance(call.func, ast.Name) else None
+            if heading is None:
                 self.problem(keyword.value, "** works for your own definitions only.", "Name the arguments.")
+            elif heading.recursive:
+                self.problem(keyword.value, "A function that calls itself takes no **.", "Name the arguments.")
         elif keyword.arg in {"device", "dtype"} and not _is_tensor_property(value, keyword.arg):
             fix = f"Write {keyword.arg}=x.{keyword.arg}" + ("." if keyword.arg == "device" else " or torch.int64.")
             self.problem(keyword.value, f"The run decides the {keyword.arg}; take it from a tensor.", fix)
@@ -171,6 +178,7 @@ class Calls(ABC):
             self.problem(node, f"{name} makes modules; a forward only uses them.", "Make it a child in init.")
             return None
         self._check(node, name, [_as_entry(name, heading.arguments)])
+        self._target = name if heading.kind == "function" else None
         return ast.Name(name, ast.Load())
 
     def _layer(self, node: ast.Call, name: str) -> ast.expr | None:
@@ -216,6 +224,7 @@ class Calls(ABC):
             members = self.scope.members
             if members and function.attr in members.methods:
                 self._check(node, function.attr, [_as_entry(function.attr, members.methods[function.attr])])
+                self._target = f"{self.scope.owner}.{function.attr}"
             return self.own(function)
         if not self.scope.builds and function.attr in _CHANGES and _is_part(root):
             self.problem(function, f"{function.attr} would change the model in a forward.", "Do it in init.")

@@ -12,13 +12,14 @@ from services.definition.parsing import type_name
 from services.definition.positions import module
 from services.definition.problems import Place, nearest_hint
 from services.definition.program import Function, Module, Parameter
+from services.definition.recursion import check_bound
 from services.definition.scope import Argument, Heading, Kind, Library, Members, Scope
 from services.definition.statements import body
 
 _ALLOWED = {
     "module": {"parameters", "init", "forward", "methods"},
     "macro": {"parameters", "init", "returns"},
-    "function": {"arguments", "body"},
+    "function": {"arguments", "body", "at_most"},
 }
 
 
@@ -41,7 +42,7 @@ def heading(name: str, value: object, place: Place, library: Library) -> None:
         hint = nearest_hint(member, _ALLOWED[kind])
         library.problems.add("extra_forbidden", f"A {kind} has no {member[:80]!r}.", place.child(member), hint)
     source = value.get("arguments" if kind == "function" else "parameters", [])
-    library.headings[name] = Heading(name, kind, _arguments(source))
+    library.headings[name] = Heading(name, kind, _arguments(source), "at_most" in value)
     if kind == "module":
         members = members_of(value)
         library.members |= members.names() | nested_names(value.get("init"))
@@ -74,7 +75,7 @@ def definition(name: str, value: dict[str, Any], place: Place, library: Library)
     """Check one definition and return its trees."""
     kind = library.headings[name].kind
     if kind == "function":
-        return function(name, value, place, library, Scope(name, builds=False))
+        return function(name, value, place, library, Scope(name, builds=False, function=name))
     if kind == "macro":
         return _macro(name, value, place, library)
     return _module(name, value, place, library)
@@ -109,7 +110,7 @@ def _forward(value: dict[str, Any], place: Place, library: Library, members: Mem
     if "forward" not in value:
         library.problems.add("missing", f"{name} needs a forward.", place, 'Add "forward": ["return self.layer(x)"].')
         return Function("forward", [Parameter("x")], [ast.Pass()], where)
-    scope = Scope(name, builds=False, members=members)
+    scope = Scope(name, builds=False, members=members, function=f"{name}.forward")
     source = value["forward"]
     if isinstance(source, list):
         scope.locals.add("x")
@@ -118,7 +119,7 @@ def _forward(value: dict[str, Any], place: Place, library: Library, members: Mem
 
 
 def function(name: str, value: object, place: Place, library: Library, scope: Scope) -> Function:
-    """Check ``{"arguments": […], "body": […]}``."""
+    """Check ``{"arguments": […], "body": […], "at_most"?: n}``."""
     if not isinstance(value, dict):
         detail = f'A function is {{"arguments", "body"}}, not {type_name(value)}.'
         library.problems.add("invalid_argument", detail, place)
@@ -130,7 +131,9 @@ def function(name: str, value: object, place: Place, library: Library, scope: Sc
     if "body" not in value:
         library.problems.add("missing", f"{name} needs a body.", place, 'Add "body": ["return x"].')
         return Function(name, arguments, [ast.Pass()], place)
-    return Function(name, arguments, body(value["body"], place.child("body"), library, scope), place)
+    statements = body(value["body"], place.child("body"), library, scope)
+    bound = check_bound(value["at_most"], place.child("at_most"), library.problems) if "at_most" in value else None
+    return Function(name, arguments, statements, place, bound)
 
 
 def _methods(value: object, place: Place, library: Library, members: Members, owner: str) -> list[Function]:
@@ -144,7 +147,8 @@ def _methods(value: object, place: Place, library: Library, members: Members, ow
         check_member(name, where, library.problems)
         if name in parts:
             library.problems.add("duplicate_name", f"The name {name!r} is used twice.", where, "Rename one of them.")
-        found.append(function(name, source, where, library, Scope(owner, builds=False, members=members)))
+        scope = Scope(owner, builds=False, members=members, function=f"{owner}.{name}")
+        found.append(function(name, source, where, library, scope))
     return found
 
 

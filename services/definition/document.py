@@ -11,11 +11,18 @@ from typing import Any
 from services.definition.bindings import Input, check_inputs, check_outputs
 from services.definition.definitions import definition, heading
 from services.definition.evaluation import evaluate
-from services.definition.limits import MAX_DEFINITIONS, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES
+from services.definition.limits import (
+    MAX_DEFINITIONS,
+    MAX_DOCUMENT_DEPTH,
+    MAX_DOCUMENT_NODES,
+    MAX_MODULES,
+    MAX_TREE_DEPTH,
+)
 from services.definition.parsing import type_name
 from services.definition.positions import module
 from services.definition.problems import Place, Problems, Stopped, nearest_hint
 from services.definition.program import Function, Module, Program
+from services.definition.recursion import bound_recursion
 from services.definition.scope import Library, Scope
 from services.definition.tree import Node
 
@@ -57,6 +64,10 @@ def check(document: object, *, pointer: str = "") -> Definition:
         definition = _checked(document, Place(pointer), problems)
     except Stopped:
         definition = None
+    except RecursionError:
+        definition = None
+        detail = "Definitions and expressions are nested too deeply in each other."
+        problems.add("model_too_large", detail, Place(pointer), "Make the nesting flatter: a loop, or ModuleList.")
     problems.raise_if_any()
     if definition is None:
         raise RuntimeError("a check that stops has noted why")
@@ -75,11 +86,28 @@ def _checked(document: object, place: Place, problems: Problems) -> Definition |
     if problems.found:
         return None
     tree = evaluate(program, model_place, problems)
+    _check_tree(tree, model_place, problems)
     _check_count(program, tree, inputs, place.child("inputs"), problems)
     canonical = {name: copy.deepcopy(full[name]) for name in _MEMBERS if name in full}
     names = inputs_of(program, tree)
     bare = model_place == place
     return Definition(canonical, digest(canonical), inputs, outputs, program, tree, names, bare)
+
+
+def _check_tree(tree: Node, place: Place, problems: Problems) -> None:
+    """Refuse a tree that is too deep to walk, or larger than it cost to make: one module may stand at many paths."""
+    count, level = 0, [tree]
+    for _ in range(MAX_TREE_DEPTH):
+        count += len(level)
+        level = [child for node in level for child in node.children.values()]
+        if not level or count + len(level) > MAX_MODULES:
+            break
+    if count + len(level) > MAX_MODULES:
+        detail = f"A model has at most {MAX_MODULES} modules, counted once for each path that leads to them."
+        problems.add("model_too_large", detail, place)
+    elif level:
+        detail = f"Modules are nested more than {MAX_TREE_DEPTH} deep."
+        problems.add("model_too_large", detail, place, "Put them side by side, in one Sequential or ModuleList.")
 
 
 def digest(canonical: dict[str, Any]) -> str:
@@ -161,33 +189,22 @@ def _program(full: dict[str, Any], place: Place, model_place: Place, library: Li
     program = Program(definitions=found)
     if "model" in full:
         program.model = module(full["model"], model_place, library, Scope("", builds=True))
+    bound_recursion(found, library)
     program.macros = frozenset(name for name, head in library.headings.items() if head.kind == "macro")
     program.helpers = frozenset(library.helpers)
     return program
 
 
 def _check_references(library: Library, full: dict[str, Any], place: Place) -> None:
-    """Refuse definitions that reach themselves, and definitions that nothing reaches."""
-    state: dict[str, int] = {}
-
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        state[name] = 1
-        for callee in sorted(library.calls.get(name, ())):
-            if state.get(callee) == 1:
-                chain = " → ".join([*path[path.index(callee) :], callee])
-                library.problems.add("recursive_definition", f"{callee} contains itself: {chain}.",
-                                     place.child("modules", callee), "Write the repetition as a loop.")  # fmt: skip
-            elif callee not in state:
-                visit(callee, (*path, callee))
-        state[name] = 2
-
-    visit("", ())
-    used = set(state)
-    for name in library.headings:
-        if name not in state:
-            visit(name, (name,))
+    """Refuse definitions that nothing reaches."""
     if library.problems.found:
         return
+    used: set[str] = set()
+    waiting = [""]
+    while waiting:
+        name = waiting.pop()
+        used.add(name)
+        waiting += library.calls.get(name, set()) - used
     for name in library.headings:
         if name not in used:
             library.problems.add("unused_name", f"Nothing uses the definition {name!r}.",

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from services.definition import arithmetic
 from services.definition.arithmetic import TooLarge, Unusable
 from services.definition.interpreter import Interpreter, Returned
-from services.definition.limits import MAX_BUILD_DEPTH
+from services.definition.limits import MAX_BUILD_DEPTH, MAX_RECURSIVE_CALLS
 from services.definition.probe import Probe
 from services.definition.problems import Place, Problems, Stopped, place_of
 from services.definition.program import Function, Module, Parameter, Program
@@ -37,7 +37,10 @@ class Evaluation(Interpreter):
 
     def __init__(self, program: Program, problems: Problems) -> None:
         super().__init__(program, problems)
-        self._made: dict[str, Node] = {}
+        self._made: dict[str, object] = {}
+        self._stack: list[tuple[str, str]] = []
+        """The definitions at work, outermost first: key (empty where arguments are not plain), and how it reads."""
+        self._recursive_calls = 0
 
     def probe_functions(self) -> None:
         """Check the bodies of functions that no module owns."""
@@ -49,28 +52,46 @@ class Evaluation(Interpreter):
         self, definition: Module | Function, arguments: list[object], keywords: dict[str, object], place: Place
     ) -> object:
         """Call a module class, a macro or a function with evaluated arguments."""
-        if self.depth >= MAX_BUILD_DEPTH:
-            self.stop("model_too_large", f"Definitions are nested deeper than {MAX_BUILD_DEPTH}.", place)
-        self.depth += 1
-        try:
-            if isinstance(definition, Module):
-                return self._module(definition, arguments, keywords, place)
-            if definition.name not in self.program.macros:
-                return UNKNOWN
-            return self._macro(definition, self.bound(definition.arguments, arguments, keywords, place), place)
-        finally:
-            self.depth -= 1
-
-    def _macro(self, definition: Function, names: dict[str, object], place: Place) -> object:
+        if isinstance(definition, Function) and definition.name not in self.program.macros:
+            return UNKNOWN
+        taken = definition.constructor.arguments if isinstance(definition, Module) else definition.arguments
+        names = self.bound(taken, arguments, keywords, place)
         key = f"{definition.name}{names!r}" if _is_plain(names.values()) else ""
-        known = self._made.get(key)
-        if known is not None:
-            self.spend_modules(known.size, place)
-            return known.clone(place)
-        result = self._returned(definition.body, Frame(names, None, place))
-        if key and isinstance(result, Node):
-            self._made[key] = result.clone(place)
+        if key in self._made:
+            return self._again(self._made[key], place)
+        self._enter(definition.name, names, key, place)
+        if isinstance(definition, Module):
+            result: object = self._module(definition, names, place)
+        else:
+            result = self._returned(definition.body, Frame(names, None, place))
+        self._stack.pop()
+        if key and (isinstance(result, Node) or _is_plain([result])):
+            self._made[key] = result.clone(place) if isinstance(result, Node) else result
         return result
+
+    def _again(self, known: object, place: Place) -> object:
+        """Return what a definition gave before for the same arguments."""
+        if not isinstance(known, Node):
+            return list(known) if isinstance(known, list) else known
+        self.spend_modules(known.size, place)
+        return known.clone(place)
+
+    def _enter(self, name: str, names: dict[str, object], key: str, place: Place) -> None:
+        """Refuse definitions that go on without end."""
+        call = f"{name}({', '.join(map(_short, names.values()))})"
+        recursive = any(call_of.startswith(f"{name}(") for _, call_of in self._stack)
+        self._recursive_calls += recursive
+        endless = bool(key) and key in {known for known, _ in self._stack}
+        deep, many = len(self._stack) >= MAX_BUILD_DEPTH, self._recursive_calls > MAX_RECURSIVE_CALLS
+        self._stack.append((key, call))
+        if endless or (recursive and (deep or many)):
+            chain = [text for _, text in self._stack]
+            shown = [*chain[:3], "…", *chain[-2:]] if len(chain) > 5 else chain
+            how = "without end" if endless else f"more than {MAX_BUILD_DEPTH if deep else MAX_RECURSIVE_CALLS} times"
+            detail = f"{name} contains itself {how}{', each inside the last' if deep else ''}: {' → '.join(shown)}."
+            self.stop("recursive_definition", detail, place, _END)
+        if deep:
+            self.stop("model_too_large", f"Definitions are nested deeper than {MAX_BUILD_DEPTH}.", place)
 
     def _returned(self, body: list[ast.stmt], frame: Frame) -> object:
         try:
@@ -79,13 +100,7 @@ class Evaluation(Interpreter):
             return result.value
         return None
 
-    def _module(self, definition: Module, arguments: list[object], keywords: dict[str, object], place: Place) -> Node:
-        names = self.bound(definition.constructor.arguments, arguments, keywords, place)
-        key = f"{definition.name}{names!r}" if _is_plain(names.values()) else ""
-        known = self._made.get(key) if key else None
-        if known is not None:
-            self.spend_modules(known.size, place)
-            return known.clone(place)
+    def _module(self, definition: Module, names: dict[str, object], place: Place) -> Node:
         self.spend_modules(1, place)
         node = Node(definition.name, place, dict(names))
         node.values.update({name: names[name] for name in definition.constants if name in names})
@@ -94,8 +109,6 @@ class Evaluation(Interpreter):
         for function in (definition.forward, *definition.methods):
             if not function.name.startswith("_"):
                 Probe(self.program, self.problems).run(function, node)
-        if key:
-            self._made[key] = node.clone(place)
         return node
 
     def bound(
@@ -177,6 +190,14 @@ def _is_plain(values: Iterable[object]) -> bool:
         or (isinstance(value, tuple | list) and _is_plain(value))
         for value in values
     )
+
+
+_END = 'Let a parameter become smaller and stop at its end: {"if": "depth > 0", "then": [{"inner": "Net(depth - 1)"}]}.'
+
+
+def _short(value: object) -> str:
+    text = f"a {value.type}" if isinstance(value, Node) else repr(value)
+    return text if len(text) <= 20 else f"{text[:19]}…"
 
 
 def _holds_node(value: object) -> bool:

@@ -19,6 +19,15 @@ def _turns(items):
         raise RuntimeError("the loops of one forward took more than 1000000 turns")
     return items
 ''',
+    "_descend": '''
+def _descend(left):
+    """Let a function that calls itself go on while ``left`` is above 0; each call is one turn of the budget."""
+    if left < 1:
+        raise RuntimeError("a function called itself deeper than its at_most")
+    _budget["turns"] -= 1
+    if _budget["turns"] < 0:
+        raise RuntimeError("the loops of one forward took more than 1000000 turns")
+''',
     "_power": '''
 def _power(base, exponent):
     """Return ``base ** exponent``; integers stay below 2 ** 63."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.definition.bindings import DTYPES
 from services.definition.catalog import CATALOG, Entry
-from services.definition.limits import MAX_AT_MOST, MAX_DIMENSION, MAX_TEXT_CHARACTERS
+from services.definition.limits import MAX_AT_MOST, MAX_DIMENSION, MAX_RECURSION, MAX_TEXT_CHARACTERS
 
 JsonSchema = dict[str, Any]
 _NAME = "^[A-Za-z][A-Za-z0-9_]*$"
@@ -108,7 +108,9 @@ def _definition() -> JsonSchema:
 
 
 def _function() -> JsonSchema:
-    return _object({"arguments": {"$ref": "#/$defs/parameters"}, "body": {"$ref": "#/$defs/body"}}, ("body",))
+    bound = {"type": "integer", "minimum": 1, "maximum": MAX_RECURSION, "description": "How deep it may call itself."}
+    members = {"arguments": {"$ref": "#/$defs/parameters"}, "body": {"$ref": "#/$defs/body"}, "at_most": bound}
+    return _object(members, ("body",))
 
 
 def _item() -> JsonSchema:

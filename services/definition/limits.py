@@ -17,10 +17,18 @@ MAX_STRING_CHARACTERS = 10_000
 MAX_ITEMS = 100_000
 """Items of one list, tuple or range that is made while the model is built."""
 MAX_MODULES = 10_000
+MAX_TREE_DEPTH = 100
+"""Modules nested in modules."""
 MAX_BUILD_TURNS = 20_000
 """Turns of all loops and comprehensions while the model is built."""
 MAX_BUILD_DEPTH = 40
 """Definitions nested in definitions."""
+MAX_RECURSIVE_CALLS = 600
+"""How often definitions may be called, while the model is built, by what they call themselves.
+
+Calls with arguments that were there before are free."""
+MAX_RECURSION = 100
+"""How deep a function may call itself in a forward."""
 MAX_FORWARD_TURNS = 1_000_000
 """Turns of all loops and comprehensions in one forward."""
 MAX_AT_MOST = 100_000

@@ -25,12 +25,17 @@ class Function:
     arguments: list[Parameter]
     body: list[ast.stmt]
     place: Place
+    at_most: int | None = None
+    """How deep it may call itself, where it does."""
 
     def syntax(self, *, method: bool = False) -> ast.arguments:
         """Return the Python parameter list."""
         names = ([ast.arg("self")] if method else []) + [ast.arg(argument.name) for argument in self.arguments]
         defaults = [argument.default for argument in self.arguments if argument.default is not None]
-        return ast.arguments([], names, None, [], [], None, defaults)
+        # By keyword only, so that no splat can fill it.
+        counter = [] if self.at_most is None else [ast.arg("_left")]
+        bounds: list[ast.expr | None] = [ast.Constant(self.at_most) for _ in counter]
+        return ast.arguments([], names, None, counter, bounds, None, defaults)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,6 +27,8 @@ class Heading:
     name: str
     kind: Kind
     arguments: list[Argument] = field(default_factory=list)
+    recursive: bool = False
+    """Whether it says how deep it may call itself."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,8 @@ class Library:
     """Guards that the emitted source needs."""
     calls: dict[str, set[str]] = field(default_factory=dict)
     """Which definition names which other ones."""
+    invocations: list[tuple[str, str, ast.Call]] = field(default_factory=list)
+    """Calls of functions and methods: the function they stand in, the one they call, the call."""
 
 
 @dataclass(slots=True)
@@ -89,7 +94,9 @@ class Scope:
     members: Members | None = None
     locals: set[str] = field(default_factory=set)
     loops: int = 0
+    function: str = ""
+    """The function that a body belongs to: ``helper``, ``Net.forward``, ``Net.method``."""
 
     def inner(self) -> Scope:
         """Return a scope whose new names stay inside: for comprehensions."""
-        return Scope(self.owner, self.builds, self.members, set(self.locals), self.loops)
+        return Scope(self.owner, self.builds, self.members, set(self.locals), self.loops, self.function)

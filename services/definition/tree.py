@@ -75,11 +75,17 @@ class Node:
     def clone(self, place: Place, seen: dict[int, Node] | None = None) -> Node:
         """Return a copy with copies of all children; a module that is shared inside stays shared."""
         seen = {} if seen is None else seen
-        if id(self) in seen:
-            return seen[id(self)]
-        children = {name: child.clone(child.place, seen) for name, child in self.children.items()}
-        values = {k: children.get(k, v) if isinstance(v, Node) else _copied(v, seen) for k, v in self.values.items()}
-        copy = Node(self.type, place, self.arguments, children, values, self.places, self.size)
+        known = seen.get(id(self))
+        if known is not None:
+            return known
+        if not self.children and not self.values:  # most modules are leaves
+            copy = Node(self.type, place, self.arguments, {}, {}, self.places, self.size)
+        else:
+            children = {name: child.clone(child.place, seen) for name, child in self.children.items()}
+            values = {
+                k: children.get(k, v) if isinstance(v, Node) else _copied(v, seen) for k, v in self.values.items()
+            }
+            copy = Node(self.type, place, self.arguments, children, values, self.places, self.size)
         seen[id(self)] = copy
         return copy
 

@@ -34,7 +34,6 @@ class Values(ABC):
     def __init__(self, program: Program, problems: Problems) -> None:
         self.program = program
         self.problems = problems
-        self.depth = 0
         self.turns_left = MAX_BUILD_TURNS
         self.modules_left = MAX_MODULES
         self._checked: set[tuple[str, str, Place]] = set()

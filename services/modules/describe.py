@@ -10,6 +10,7 @@ from torch import nn
 
 from services.definition import Definition, check
 from services.definition.catalog import CATALOG
+from services.definition.limits import MAX_RECURSION
 from services.errors import InvalidRequest, Problem
 from services.modules.build import build
 from services.modules.describe_layers import Undescribable, constructor
@@ -39,11 +40,32 @@ def describe(module: nn.Module) -> Definition:
     if describer.definitions:
         document["modules"] = describer.definitions
     try:
-        definition = check(document)
+        definition = _checked(document)
     except InvalidRequest as error:
         raise InvalidRequest([describer.at_its_line(problem, document) for problem in error.problems]) from None
     _verify(module, definition)
     return definition
+
+
+def _checked(document: dict[str, Any]) -> Definition:
+    """Check a description; functions that call themselves get the deepest bound, for Python code has none."""
+    try:
+        return check(document)
+    except InvalidRequest as error:
+        endless = [problem.pointer for problem in error.problems if problem.code == "recursive_definition"]
+        if not endless:
+            raise
+    for pointer in endless:
+        _at(document, pointer)["at_most"] = MAX_RECURSION
+    return check(document)
+
+
+def _at(document: Any, pointer: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return what stands at a pointer into a document, or "" where nothing does."""
+    value = document
+    for token in pointer.split("/")[1:]:
+        value = value[int(token)] if isinstance(value, list) else value.get(token, "")
+    return value
 
 
 def _verify(module: nn.Module, definition: Definition) -> None:
@@ -138,9 +160,7 @@ class _Describer:
 
     def at_its_line(self, problem: Problem, document: Any) -> Problem:  # noqa: ANN401 - any JSON
         """Return a problem of the checker as a refusal that names file and line."""
-        value = document
-        for token in problem.pointer.split("/")[1:]:
-            value = value[int(token)] if isinstance(value, list) else value.get(token, "")
+        value = _at(document, problem.pointer)
         line = self.source.lines.get(value if isinstance(value, str) else "")
         where = f"{line}: " if line else ""
         return Problem("cannot_describe", f"{where}{problem.detail}", problem.pointer, problem.hint, problem.column)

@@ -172,11 +172,13 @@ class _Reader:
 
     def helper(self, node: ast.Name, function: types.FunctionType) -> str:
         """Describe a module-level function that the code calls."""
-        if function.__name__ not in self.helpers:
-            reader = _Reader(self.source, None, function, function.__name__)
-            self.helpers[function.__name__] = reader.read()
-            self.helpers.update(reader.helpers)
-        return function.__name__
+        name = function.__name__
+        if name not in self.helpers:
+            reader = _Reader(self.source, None, function, name)
+            reader.helpers = self.helpers  # one table, so that functions that call each other are read once
+            self.helpers[name] = {}
+            self.helpers[name] = reader.read()
+        return name
 
 
 class _Conversion(ast.NodeTransformer):

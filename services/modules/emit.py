@@ -32,12 +32,14 @@ def source(definition: Definition) -> str:
 
 
 def in_order(program: Program) -> list[Module | Function]:
-    """Return definitions with callees before callers, otherwise as the document has them."""
+    """Return definitions with callees before callers where they do not call each other, otherwise as written."""
     done: dict[str, Module | Function] = {}
+    begun: set[str] = set()
 
     def visit(name: str) -> None:
-        if name in done:
+        if name in begun:
             return
+        begun.add(name)
         tree = _definition(program.definitions[name], program)
         for node in ast.walk(tree):
             if isinstance(node, ast.Name) and node.id in program.definitions and node.id != name:
@@ -74,11 +76,13 @@ def _guards(program: Program) -> list[ast.stmt]:
     """Guards are our own text, not the client's: they are parsed as written in ``services.definition.guards``."""
     names = sorted(program.helpers)
     text = "".join(HELPERS[name] for name in names)
-    if "_turns" in names:
+    if _BUDGETED & set(names):
         text = f"{_FULL_BUDGET}\n{text}{'' if root_class(program) else _RENEW}"
     return ast.parse(text).body
 
 
+_BUDGETED = {"_turns", "_descend"}
+"""Guards that spend the budget of turns."""
 _FULL_BUDGET = '_budget = {"turns": 1000000}'
 _RENEW = '''
 def _renew_budget(module, inputs):
@@ -89,7 +93,7 @@ def _renew_budget(module, inputs):
 
 def _factory(program: Program) -> ast.stmt:
     body: list[ast.stmt] = [ast.Return(program.model)]
-    if "_turns" in program.helpers and root_class(program) is None:
+    if _BUDGETED & program.helpers and root_class(program) is None:
         text = "model.register_forward_pre_hook(_renew_budget)"
         keep = ast.Assign([ast.Name("model", ast.Store())], program.model)
         body = [keep, *ast.parse(text).body, ast.Return(ast.Name("model", ast.Load()))]
@@ -102,7 +106,7 @@ def _definition(item: Module | Function, program: Program) -> ast.stmt:
         return _function(item.name, item.syntax(), item.body)
     base = ast.Attribute(ast.Name("nn", ast.Load()), "Module", ast.Load())
     forward = _method(item.forward)
-    if "_turns" in program.helpers and item.name == root_class(program):
+    if _BUDGETED & program.helpers and item.name == root_class(program):
         # A new list: the program's own body must stay as it is, for it is emitted more than once.
         forward.body = [*ast.parse('_budget["turns"] = 1000000').body, *forward.body]
     functions = [_constructor(item), forward, *(_method(method) for method in item.methods)]

@@ -26,7 +26,9 @@ def blocks(page: str, language: str) -> list[tuple[str, str]]:
     return [(note.strip(), text) for name, note, text in found if name == language]
 
 
-EXAMPLES = [json.loads(text) for note, text in blocks("tutorial.md", "json") if not note]
+EXAMPLES = [
+    json.loads(text) for page in ("tutorial.md", "grammar.md") for note, text in blocks(page, "json") if not note
+]
 REFUSED = [(note.removeprefix("refused="), json.loads(text)) for note, text in blocks("tutorial.md", "json") if note]
 PAIRS = list(zip(blocks("from-pytorch.md", "python"), blocks("from-pytorch.md", "json"), strict=True))
 

@@ -123,9 +123,7 @@ def test_what_the_language_does_not_know_is_refused_at_its_statement(statement, 
     assert found[0].column is not None
 
 
-def test_recursion_loops_without_bound_and_unused_definitions_are_refused():
-    again = {"modules": {"A": {"init": [{"a": "A()"}], "forward": ["return x"]}}, "model": "A()"}
-    assert only(again).code == "recursive_definition"
+def test_loops_without_bound_and_unused_definitions_are_refused():
     loop = only(module([{"while": "x.norm() > 1", "do": ["x = x / 2"]}, "return x"]))
     assert (loop.code, loop.pointer) == ("loop_bound_required", "/model/modules/Net/forward/0")
     spare = {"modules": {"A": {"forward": ["return x"]}}, "model": "ReLU()"}

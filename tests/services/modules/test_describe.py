@@ -13,7 +13,7 @@ from torch import nn
 from services.errors import InvalidRequest
 from services.modules import build
 from services.modules.describe import describe
-from tests.conformance import article, generative, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance import article, generative, recursive, sequence, tabular, vision  # noqa: F401 - they register their cases
 from tests.conformance.case import CASES
 from tests.conformance.test_conformance import assert_equal, inputs_of, run
 
