@@ -9,11 +9,12 @@ from contextlib import ExitStack, asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI
 
-from api import catalog, checkpoints, errors, health, jobs, metrics, models, openapi
+from api import catalog, checkpoints, datasets, errors, health, jobs, metrics, models, openapi
 from api.body import BodyLimits
 from api.dependencies import Parts, authenticated
 from api.middleware import RequestContext
 from services.config import Settings
+from services.datasets.reader import Reader
 from services.db.engine import Database
 from services.health import redis_client
 from services.preflight import Preflight
@@ -25,6 +26,9 @@ THREADS = 16
 
 SUBMISSIONS = 8
 """Submissions that may be checked at once: hard definitions must leave threads for everybody who only looks."""
+
+PREPARATIONS = 4
+"""Uploads that may be completed at once: each holds a thread until its file is read."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -50,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _private() -> APIRouter:
     """Return everything that needs a key: the one dependency here is what makes the default a refusal."""
     root = APIRouter(prefix="/v1", dependencies=[Depends(authenticated)])
-    for resource in (jobs, metrics, checkpoints, models, catalog):
+    for resource in (jobs, metrics, checkpoints, models, datasets, catalog):
         root.include_router(resource.router)
     return root
 
@@ -59,6 +63,7 @@ def _private() -> APIRouter:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     app.state.submission_slots = asyncio.Semaphore(SUBMISSIONS)
+    app.state.preparation_slots = asyncio.Semaphore(PREPARATIONS)
     with ExitStack() as stack:
         app.state.parts = await anyio.to_thread.run_sync(_open_parts, app.state.settings, stack)
         yield
@@ -73,4 +78,6 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     stack.callback(redis.close)
     preflight = Preflight(settings)
     stack.callback(preflight.close)
-    return Parts(settings, database, preflight, doorbell, redis, PrincipalCache())
+    reader = Reader(settings)
+    stack.callback(reader.close)
+    return Parts(settings, database, preflight, reader, doorbell, redis, PrincipalCache())

@@ -34,7 +34,7 @@ async def json_body(request: Request) -> dict[str, Any]:
         InvalidJson: see `services.strict_json.loads`.
     """
     limits: BodyLimits = request.app.state.body_limits
-    declared = _declared_length(request)
+    declared = declared_length(request)
     if declared == 0:
         raise _body_required()
     if declared is not None and declared > limits.max_bytes:
@@ -53,7 +53,12 @@ async def json_body(request: Request) -> dict[str, Any]:
 JsonBody = Annotated[dict[str, Any], Depends(json_body)]
 
 
-def _declared_length(request: Request) -> int | None:
+def declared_length(request: Request) -> int | None:
+    """Return what the request says of its length; None when it comes in chunks.
+
+    Raises:
+        MalformedRequest: ``invalid_content_length``.
+    """
     text = request.headers.get("content-length")
     if text is None:
         # Neither a length nor chunks: RFC 9112 §6.3 says that there is no body.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from services.config import Settings
+from services.datasets import reader as datasets
 from services.db.engine import Database
 from services.errors import Unavailable
 from services.preflight import Preflight
@@ -32,6 +34,7 @@ class Parts:
     settings: Settings
     database: Database
     preflight: Preflight
+    reader: datasets.Reader
     doorbell: Doorbell
     redis: redis.Redis
     principals: PrincipalCache
@@ -80,15 +83,18 @@ async def submission_slot(request: Request) -> AsyncIterator[None]:
     Raises:
         Unavailable: none came free in time.
     """
-    slots: asyncio.Semaphore = request.app.state.submission_slots
-    try:
-        await asyncio.wait_for(slots.acquire(), SLOT_SECONDS)
-    except TimeoutError:
-        raise Unavailable("Too many definitions are being checked.") from None
-    try:
+    async with _place(request.app.state.submission_slots, "Too many definitions are being checked."):
         yield
-    finally:
-        slots.release()
+
+
+async def preparation_slot(request: Request) -> AsyncIterator[None]:
+    """Hold one of the few places for completing an upload, which takes a thread until its file is read.
+
+    Raises:
+        Unavailable: none came free in time.
+    """
+    async with _place(request.app.state.preparation_slots, "Too many data sets are being read."):
+        yield
 
 
 Reader = Annotated[Principal, Depends(may("jobs:read"))]
@@ -103,7 +109,20 @@ def write_session(parts: ServiceParts) -> Iterator[Session]:
 
 # Scope "function": the default would commit after the client has its 201.
 SubmissionSlot = Annotated[None, Depends(submission_slot, scope="function")]
+PreparationSlot = Annotated[None, Depends(preparation_slot, scope="function")]
 WriteSession = Annotated[Session, Depends(write_session, scope="function")]
+
+
+@asynccontextmanager
+async def _place(slots: asyncio.Semaphore, refusal: str) -> AsyncIterator[None]:
+    try:
+        await asyncio.wait_for(slots.acquire(), SLOT_SECONDS)
+    except TimeoutError:
+        raise Unavailable(refusal) from None
+    try:
+        yield
+    finally:
+        slots.release()
 
 
 def _look_up(parts: Parts, key_text: str) -> Principal:

@@ -40,6 +40,17 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 
+DATASETS: dict[str, dict[str, Any]] = {
+    "upload": {
+        "summary": "Begin the upload of a CSV file",
+        "value": {"name": "houses", "format": "csv", "csv": {"delimiter": ";"}, "target": "price"},
+    },
+    "inline": {
+        "summary": "Tiny data in the request itself",
+        "value": {"name": "xor", "columns": {"x": [[0, 0], [0, 1], [1, 0], [1, 1]], "y": [0, 1, 1, 0]}, "target": "y"},
+    },
+}
+
 EDITS: dict[str, dict[str, Any]] = {
     "head": {
         "summary": "Another head, the rest frozen",

@@ -10,7 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import examples, views
+from api import dataset_views, examples, views
+from services.datasets.schema import DatasetRequest
 from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
 
@@ -30,8 +31,8 @@ _MEANINGS = {
     404: "There is no such object of yours (`not_found`).",
     408: "The body did not arrive in time (`body_timeout`).",
     409: "The state does not allow it (`already_terminal`, `idempotency_in_progress`).",
-    413: "The body is larger than 1 MiB (`body_too_large`).",
-    415: "The body is not declared as JSON (`unsupported_media_type`).",
+    413: "The body is larger than the limit, 1 MiB for JSON (`body_too_large`).",
+    415: "Not declared as JSON (`unsupported_media_type`); no format that is read here (`unsupported_format`).",
     416: "The range lies outside the content (`range_not_satisfiable`).",
     422: "Understood, and wrong: every problem is in `errors`, with a pointer.",
     429: "A quota is used up (`quota_exceeded`).",
@@ -70,10 +71,23 @@ def problems(*statuses: int) -> Responses:
     }
 
 
-def json_request(model: str, shown: Mapping[str, Any] = examples.REQUESTS) -> dict[str, Any]:
-    """Declare a JSON body with examples; the routes read it by themselves (`api.body`)."""
+def json_request(
+    model: str, shown: Mapping[str, Any] = examples.REQUESTS, *, beside: str | None = None
+) -> dict[str, Any]:
+    """Declare a JSON body with examples, or bytes of a type ``beside`` it; the routes read it by themselves."""
     media = {"schema": {"$ref": _REF.format(model=model)}, "examples": dict(shown)}
-    return {"requestBody": {"required": True, "content": {"application/json": media}}}
+    content: dict[str, Any] = {"application/json": media}
+    if beside is not None:
+        content[beside] = {"schema": {"type": "string", "format": "binary"}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def bytes_request(description: str) -> dict[str, Any]:
+    """Declare a body of bytes."""
+    media = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "requestBody": {"required": True, "description": description, "content": {"application/octet-stream": media}}
+    }
 
 
 def install(app: FastAPI) -> None:
@@ -99,11 +113,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    shown = [view for view in vars(views).values() if isinstance(view, type) and issubclass(view, views.View)]
+    known = {**vars(views), **vars(dataset_views)}.values()
+    shown = [view for view in known if isinstance(view, type) and issubclass(view, views.View)]
     requests: list[tuple[type[BaseModel], str]] = [
         (JobRequest, "validation"),
         (views.ModelDocument, "validation"),
         (EditRequest, "validation"),
+        (DatasetRequest, "validation"),
     ]
     pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]

@@ -12,6 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from services.catalog.service import KINDS
+from services.datasets.limits import MAX_PREVIEW_ROWS
+from services.datasets.schema import FORMATS
 from services.errors import InvalidRequest, Problem
 from services.jobs.states import STATES
 from services.metrics.service import MAX_POINTS
@@ -100,6 +102,38 @@ class JobsQuery(PageQuery):
         return {name.removeprefix(_LABEL): value for name, value in extra.items()}
 
 
+class NewDatasetQuery(NoQuery):
+    """``POST /v1/datasets``: with ``format`` the body is the file itself."""
+
+    format: str | None = Field(None, max_length=40, description=f"The body is a file: {', '.join(FORMATS)}.")
+    name: str | None = Field(None, min_length=1, max_length=200, description="A name for people.")
+    target: str | None = Field(None, min_length=1, max_length=200, description="The column to predict by default.")
+    inputs: CommaSeparated = Field([], description="Columns that a model sees by default.")
+
+    def given(self) -> dict[str, Any]:
+        """Return what was said beside the format."""
+        members = {"name": self.name, "target": self.target, "inputs": self.inputs}
+        return {name: value for name, value in members.items() if value}
+
+
+class DatasetsQuery(PageQuery):
+    """``GET /v1/datasets``."""
+
+    owner: Literal["own", "builtin"] | None = Field(None, description="Only yours, or only the built-in ones.")
+
+
+class CompleteQuery(NoQuery):
+    """``POST /v1/datasets/{id}/complete``."""
+
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Of the whole file, to be verified.")
+
+
+class PreviewQuery(NoQuery):
+    """``GET /v1/datasets/{id}/preview``."""
+
+    rows: int = Field(10, ge=1, le=MAX_PREVIEW_ROWS, description="How many rows at most.")
+
+
 class MetricsQuery(NoQuery):
     """``GET /v1/jobs/{id}/metrics``."""
 
@@ -161,7 +195,7 @@ def _problem(error: Mapping[str, Any]) -> Problem:
 def _limits() -> dict[str, str]:
     """Return, in words, between what each numeric parameter must lie."""
     words = {}
-    for model in (PageQuery, MetricsQuery):
+    for model in (PageQuery, MetricsQuery, PreviewQuery):
         for name, schema in model.model_json_schema()["properties"].items():
             node = next((one for one in schema.get("anyOf", [schema]) if "minimum" in one), None)
             if node:

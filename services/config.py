@@ -31,6 +31,12 @@ class Settings:
     max_model_parameters: int = 1_000_000_000
     max_body_bytes: int = 1 << 20
     max_queued_jobs: int = 10_000
+    max_dataset_bytes: int = 4 << 30
+    max_tenant_dataset_bytes: int = 32 << 30
+    dataset_processes: int = 2
+    dataset_timeout_seconds: float = 300.0
+    dataset_memory_bytes: int = 8 << 30
+    dataset_cache_bytes: int = 32 << 30
     log_level: str = "INFO"
 
     @property
@@ -69,6 +75,12 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         trainer_memory_bytes=int(_number(source, "MODELWRIGHT_TRAINER_MEMORY_BYTES", _trainer_memory_bytes())),
         max_model_parameters=int(_number(source, "MODELWRIGHT_MAX_MODEL_PARAMETERS", 1_000_000_000)),
         max_queued_jobs=int(_number(source, "MODELWRIGHT_MAX_QUEUED_JOBS", 10_000)),
+        max_dataset_bytes=int(_number(source, "MODELWRIGHT_MAX_DATASET_BYTES", 4 << 30)),
+        max_tenant_dataset_bytes=int(_number(source, "MODELWRIGHT_MAX_TENANT_DATASET_BYTES", 32 << 30)),
+        dataset_processes=int(_number(source, "MODELWRIGHT_DATASET_PROCESSES", 2)),
+        dataset_timeout_seconds=_number(source, "MODELWRIGHT_DATASET_TIMEOUT_SECONDS", 300.0),
+        dataset_memory_bytes=int(_number(source, "MODELWRIGHT_DATASET_MEMORY_BYTES", 8 << 30)),
+        dataset_cache_bytes=int(_number(source, "MODELWRIGHT_DATASET_CACHE_BYTES", 32 << 30)),
         log_level=source.get("MODELWRIGHT_LOG_LEVEL", "INFO"),
     )
 

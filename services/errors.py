@@ -14,6 +14,7 @@
     │   ├── AlreadyTerminal
     │   └── IdempotencyInProgress
     ├── BodyTooLarge                                                             413
+    ├── UnsupportedFormat       data in a form that nobody here reads            415
     ├── RangeNotSatisfiable                                                      416
     ├── InvalidRequest          understood, and wrong: a list of problems        422
     │   └── IdempotencyMismatch
@@ -145,6 +146,12 @@ class BodyTooLarge(ModelwrightError):
     """The request body is too large."""
 
     code = "body_too_large"
+
+
+class UnsupportedFormat(ModelwrightError):
+    """This format cannot be read."""
+
+    code = "unsupported_format"
 
 
 class RangeNotSatisfiable(ModelwrightError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,8 @@ from services.identifiers import check_id
 from services.jobs.queries import get_job
 from services.pages import Page, timestamp
 from services.storage import chunks, layout
-from services.storage.chunks import ChunkRef
 
 WEIGHTS = "weights.safetensors"
-_CHUNKS_A_TRANSACTION = 4
 
 
 def list_checkpoints(
@@ -80,18 +78,6 @@ def iter_content(database: Database, *, tenant_id: str, checkpoint_id: str, star
         with database.read_session() as session:
             data = chunks.read(session, tenant_id=tenant_id, ref=ref)
         yield data[max(0, start - ref.offset_bytes) : end - ref.offset_bytes]
-
-
-def upload_chunks(database: Database, *, tenant_id: str, refs: Mapping[Path, list[ChunkRef]]) -> None:
-    """Store what is not stored yet, few chunks a transaction."""
-    where = {ref.sha256: (path, ref) for path, of_file in refs.items() for ref in of_file}
-    with database.session() as session:
-        absent = chunks.missing(session, tenant_id=tenant_id, hashes=where)
-    todo = [place for sha256, place in where.items() if sha256 in absent]
-    for first in range(0, len(todo), _CHUNKS_A_TRANSACTION):
-        batch = [layout.read_span(path, ref) for path, ref in todo[first : first + _CHUNKS_A_TRANSACTION]]
-        with database.session() as session:
-            chunks.put(session, tenant_id=tenant_id, chunks=batch)
 
 
 def restore(database: Database, *, job_id: str, directory: Path) -> tuple[dict[str, Any] | None, list[str]]:

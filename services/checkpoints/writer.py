@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from services.checkpoints import repository
-from services.checkpoints.service import WEIGHTS, upload_chunks
+from services.checkpoints.service import WEIGHTS
 from services.db.engine import Database
 from services.db.models import Checkpoint
 from services.identifiers import new_id
 from services.jobs.claims import Claim, lock_claimed
 from services.jobs.states import add_event, touch
 from services.storage import layout
+from services.storage.upload import upload_chunks
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,25 @@ class Column:
     classes: int | None = None
     class_names: tuple[str, ...] = ()
     description: str = ""
+    kind: str = "number"
+    """``number``, ``category`` (codes of ``class_names``, -1 is missing), ``token``, ``image`` or ``text``."""
+
+    @classmethod
+    def from_dict(cls, members: Mapping[str, Any]) -> Column:
+        """Return the column that ``to_dict`` showed."""
+        return cls(
+            dtype=members["dtype"],
+            shape=tuple(members["shape"]),
+            classes=members.get("classes"),
+            class_names=tuple(members.get("class_names", ())),
+            description=members.get("description", ""),
+            kind=members.get("kind", "number"),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        shown: dict[str, Any] = {"dtype": self.dtype, "shape": list(self.shape), "description": self.description}
+        shown: dict[str, Any] = {"dtype": self.dtype, "shape": list(self.shape), "kind": self.kind}
+        shown["description"] = self.description
         if self.classes is not None:
             shown |= {"classes": self.classes, "class_names": list(self.class_names)}
         return shown
@@ -44,6 +59,20 @@ class DatasetInfo:
     target: str
     licence: str
     source: str
+
+    @classmethod
+    def from_dict(cls, members: Mapping[str, Any]) -> DatasetInfo:
+        """Return what is stored of a tenant's own data set."""
+        return cls(
+            name=members["name"],
+            title=members["title"],
+            rows=members["rows"],
+            columns={name: Column.from_dict(column) for name, column in members["columns"].items()},
+            inputs=tuple(members["default_inputs"]),
+            target=members["default_target"],
+            licence="",
+            source="",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from services.db.dataset_models import DatasetChunk
 from services.db.engine import BINARY
 from services.db.models import CheckpointChunk, Chunk
 from services.errors import ChunkCorrupt
@@ -68,12 +69,14 @@ def collect_garbage(session: Session, *, older_than_seconds: float = 86_400, lim
 
     A manifest that starts to refer to one meanwhile fails by its foreign key or makes this delete fail: either is safe.
     """
-    used = select(CheckpointChunk.position).where(
-        CheckpointChunk.tenant_id == Chunk.tenant_id, CheckpointChunk.chunk_sha256 == Chunk.sha256
-    )
+    used = [
+        select(table.position).where(table.tenant_id == Chunk.tenant_id, table.chunk_sha256 == Chunk.sha256).exists()
+        for table in (CheckpointChunk, DatasetChunk)
+    ]
     unused = (
         select(Chunk.tenant_id, Chunk.sha256)
-        .where(Chunk.created_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, older_than_seconds), ~used.exists())
+        .where(Chunk.created_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, older_than_seconds))
+        .where(*(~one for one in used))
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("unused")

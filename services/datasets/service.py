@@ -1,0 +1,206 @@
+"""Data sets as clients see them: begin an upload, list, look, delete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from services.config import Settings
+from services.datasets import repository
+from services.datasets.catalog import DATASETS, DatasetInfo
+from services.datasets.schema import FORMATS, DatasetRequest
+from services.datasets.views import builtin_view, view
+from services.db.dataset_models import Dataset
+from services.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound, Problem, QuotaExceeded, UnsupportedFormat
+from services.identifiers import check_id, new_id
+from services.pages import Page
+from services.training.problems import nearest, problems_from
+
+Owner = Literal["own", "builtin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A data set that is to be filled, or one that the tenant has already."""
+
+    dataset: dict[str, Any]
+    created: bool
+
+
+def read_request(body: dict[str, Any]) -> DatasetRequest:
+    """Check the request for a new data set.
+
+    Raises:
+        InvalidRequest: with every problem.
+        UnsupportedFormat: no such format is read here.
+    """
+    try:
+        request = DatasetRequest.model_validate(body)
+    except ValidationError as error:
+        raise InvalidRequest(problems_from(error, DatasetRequest)) from None
+    if request.format is not None:
+        check_format(request.format)
+    return request
+
+
+def check_format(name: str) -> None:
+    """Refuse a format that is not read here.
+
+    Raises:
+        UnsupportedFormat: pickles among others.
+    """
+    if name not in FORMATS:
+        detail = f"The format {name[:40]!r} is not read here."
+        raise UnsupportedFormat(detail, hint=f"{nearest(name, FORMATS)} Pickles are never read: they can run code.")
+
+
+def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings: Settings) -> Begun:
+    """Make a data set whose bytes will follow; with the sha256 of bytes that are here already, return that data set.
+
+    Raises:
+        BodyTooLarge: it is declared larger than a data set may be.
+        QuotaExceeded: the tenant's data sets take too much.
+    """
+    if request.size_bytes is not None and request.size_bytes > settings.max_dataset_bytes:
+        raise BodyTooLarge(f"A data set may have at most {settings.max_dataset_bytes} bytes.")
+    known = request.sha256 and find_same(session, tenant_id=tenant_id, request=request, source_sha256=request.sha256)
+    if known:
+        return Begun(view(known), created=False)
+    check_quota(session, tenant_id=tenant_id, more_bytes=request.size_bytes or 0, settings=settings)
+    dataset = Dataset(
+        id=new_id("ds"),
+        tenant_id=tenant_id,
+        name=request.name or (request.format or "inline"),
+        format=request.format or "json",
+        options=request.options(),
+        source_sha256=request.sha256,
+        source_size_bytes=request.size_bytes,
+    )
+    session.add(dataset)
+    session.flush()
+    session.refresh(dataset)
+    return Begun(view(dataset), created=True)
+
+
+def find_same(session: Session, *, tenant_id: str, request: DatasetRequest, source_sha256: str) -> Dataset | None:
+    """Return a ready data set that was made of the same bytes in the same way."""
+    options = request.options()
+    same = repository.ready_with_source(
+        session, tenant_id=tenant_id, source_sha256=source_sha256, format_=request.format or "json"
+    )
+    return next((one for one in same if one.options == options), None)
+
+
+def check_quota(session: Session, *, tenant_id: str, more_bytes: int, settings: Settings) -> None:
+    """Refuse what would take a tenant over its limit.
+
+    Raises:
+        QuotaExceeded: with the limit.
+    """
+    limit = settings.max_tenant_dataset_bytes
+    if repository.stored_bytes(session, tenant_id=tenant_id) + more_bytes > limit:
+        detail = f"The data sets of this tenant may take {limit} bytes together."
+        raise QuotaExceeded(detail, hint="Delete some that you no longer need.")
+
+
+def get_own(session: Session, *, tenant_id: str, dataset_id: str) -> Dataset:
+    """Return the tenant's data set.
+
+    Raises:
+        NotFound: the tenant has no such data set.
+        InvalidRequest: ``invalid_id``.
+    """
+    found = repository.find(session, tenant_id=tenant_id, dataset_id=check_id(dataset_id, "ds"))
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def get_dataset(session: Session, *, tenant_id: str, dataset_id: str) -> dict[str, Any]:
+    """Return the view of a built-in data set, by its name, or of the tenant's own, by its id.
+
+    Raises:
+        NotFound, InvalidRequest: as `get_own`.
+    """
+    if dataset_id in DATASETS:
+        return builtin_view(DATASETS[dataset_id])
+    return view(get_own(session, tenant_id=tenant_id, dataset_id=dataset_id))
+
+
+def list_datasets(
+    session: Session, *, tenant_id: str, limit: int = 20, after: str | None = None, owner: Owner | None = None
+) -> Page:
+    """Return a page: the tenant's own, newest first, then the built-in ones.
+
+    Raises:
+        InvalidRequest: ``invalid_cursor``.
+    """
+    rows: list[dict[str, Any]] = []
+    if owner != "builtin" and after not in DATASETS:
+        own = repository.page(session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after))
+        rows += [view(one) for one in own]
+    if owner != "own" and len(rows) <= limit:
+        rows += [builtin_view(one) for one in _builtins_after(after)]
+    return Page.of(rows[: limit + 1], limit=limit)
+
+
+def delete_dataset(session: Session, *, tenant_id: str, dataset_id: str) -> None:
+    """Delete a data set; checkpoints that were trained on it stay.
+
+    Raises:
+        Conflict: ``dataset_in_use`` by a job that has not ended.
+        NotFound, InvalidRequest: as `get_own`; built-in ones cannot be deleted.
+    """
+    if dataset_id in DATASETS:
+        raise Conflict("A built-in data set cannot be deleted.")
+    dataset = repository.find_locked(session, tenant_id=tenant_id, dataset_id=check_id(dataset_id, "ds"))
+    if dataset is None:
+        raise NotFound()
+    users = repository.unfinished_users(session, tenant_id=tenant_id, dataset_id=dataset_id)
+    if users:
+        raise DatasetInUse(users)
+    session.delete(dataset)
+
+
+class DatasetInUse(Conflict):
+    """Jobs that have not ended train on this data set."""
+
+    code = "dataset_in_use"
+
+    def __init__(self, jobs: list[str]) -> None:
+        super().__init__(f"{', '.join(jobs)} train on it and have not ended.", hint="Cancel them, or wait.")
+
+
+def find_info(session: Session, *, tenant_id: str, name: str) -> DatasetInfo | None:
+    """Return what is known of the tenant's own data set, kept from being deleted until the transaction ends.
+
+    Raises:
+        InvalidRequest: ``unknown_dataset``, ``dataset_not_ready``.
+    """
+    if not name.startswith("ds_"):
+        return None
+    dataset = repository.find_locked(session, tenant_id=tenant_id, dataset_id=name, shared=True)
+    pointer = "/data/dataset"
+    if dataset is None:
+        hint = "GET /v1/datasets lists yours."
+        raise InvalidRequest([Problem("unknown_dataset", f"There is no data set {name[:80]!r}.", pointer, hint)])
+    if dataset.state != "ready" or dataset.info is None:
+        detail = f"The data set is {dataset.state}, not ready."
+        raise InvalidRequest([Problem("dataset_not_ready", detail, pointer, "Complete its upload first.")])
+    return DatasetInfo.from_dict({**dataset.info, "name": dataset.id, "title": dataset.name})
+
+
+def _builtins_after(after: str | None) -> list[DatasetInfo]:
+    names = [*DATASETS]
+    first = names.index(after) + 1 if after is not None and after in DATASETS else 0
+    return [DATASETS[name] for name in names[first:]]
+
+
+def _cursor(after: str | None) -> str | None:
+    try:
+        return after and check_id(after, "ds")
+    except InvalidRequest:
+        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None
