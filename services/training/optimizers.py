@@ -1,26 +1,38 @@
-"""The optimizers a plan may name, with the arguments of the torch classes of the same names."""
+"""The optimizers a plan may name: all of ``torch.optim``, with the arguments of the torch classes of the same names.
+
+Left out are arguments that say how torch computes and not what (``foreach``, ``fused``, ``capturable``,
+``differentiable``): the trainer chooses those for its device.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from services.training.model import Component, problem
+from services.training.model import problem
+from services.training.optimizer import Decay, Epsilon, LearningRate, OptimizerSection, Share
+from services.training.optimizers_adam import (
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    RAdam,
+    RMSprop,
+    SparseAdam,
+)
 
-LearningRate = Annotated[float, Field(gt=0, le=1e6, description="Learning rate.")]
-Decay = Annotated[float, Field(ge=0, le=1e6)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-Epsilon = Annotated[float, Field(ge=0, le=1)]
 
-
-class SGD(Component):
+class SGD(OptimizerSection):
     """Stochastic gradient descent, with momentum if asked."""
 
     type: Literal["SGD"]
     lr: LearningRate = 1e-3
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.0
-    dampening: Annotated[float, Field(ge=0, le=1)] = 0.0
+    momentum: Share = 0.0
+    dampening: Share = 0.0
     weight_decay: Decay = 0.0
     nesterov: bool = False
     maximize: bool = False
@@ -33,51 +45,85 @@ class SGD(Component):
         return self
 
 
-class _AdamLike(Component):
+class ASGD(OptimizerSection):
+    """Averaged stochastic gradient descent (Polyak and Juditsky, 1992)."""
+
+    type: Literal["ASGD"]
+    lr: LearningRate = 1e-2
+    lambd: Decay = 1e-4
+    alpha: Share = 0.75
+    t0: Annotated[float, Field(ge=0, le=1e12)] = 1e6
+    weight_decay: Decay = 0.0
+    maximize: bool = False
+
+
+class Rprop(OptimizerSection):
+    """Resilient backpropagation (Riedmiller and Braun, 1993): only the signs of the gradients count."""
+
+    type: Literal["Rprop"]
+    lr: LearningRate = 1e-2
+    etas: Annotated[list[Annotated[float, Field(gt=0, le=1e3)]], Field(min_length=2, max_length=2)] = Field(
+        default_factory=lambda: [0.5, 1.2], description="Factors that shrink (below 1) and grow (above 1) a step."
+    )
+    step_sizes: Annotated[list[Annotated[float, Field(ge=0, le=1e6)]], Field(min_length=2, max_length=2)] = Field(
+        default_factory=lambda: [1e-6, 50], description="The smallest and the largest step."
+    )
+    maximize: bool = False
+
+    @model_validator(mode="after")
+    def _pairs_in_order(self) -> Rprop:
+        if not self.etas[0] < 1 < self.etas[1]:
+            raise problem("invalid_argument", "etas must lie on either side of 1.", pointer="/etas")
+        if self.step_sizes[0] > self.step_sizes[1]:
+            raise problem("invalid_argument", "The smallest step exceeds the largest.", pointer="/step_sizes")
+        return self
+
+
+class Muon(OptimizerSection):
+    """Momentum with orthogonalised updates (Jordan et al., 2024), for matrices alone: every trained one must be 2-d."""
+
+    type: Literal["Muon"]
     lr: LearningRate = 1e-3
-    betas: list[Beta] = Field(default_factory=lambda: [0.9, 0.999], min_length=2, max_length=2)
-    eps: Epsilon = 1e-8
-    amsgrad: bool = False
-    maximize: bool = False
+    weight_decay: Decay = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    nesterov: bool = True
+    ns_coefficients: Annotated[list[Annotated[float, Field(ge=-100, le=100)]], Field(min_length=3, max_length=3)] = (
+        Field(default_factory=lambda: [3.4445, -4.775, 2.0315], description="Of the Newton-Schulz iteration.")
+    )
+    eps: Epsilon = 1e-7
+    ns_steps: Annotated[int, Field(ge=1, le=99)] = 5
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None
 
 
-class Adam(_AdamLike):
-    """Adam (Kingma and Ba, 2015)."""
+class LBFGS(OptimizerSection):
+    """Limited-memory BFGS (Liu and Nocedal, 1989): one step evaluates the loss of its batch several times."""
 
-    type: Literal["Adam"]
-    weight_decay: Decay = 0.0
-
-
-class AdamW(_AdamLike):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
-
-    type: Literal["AdamW"]
-    weight_decay: Decay = 1e-2
-
-
-class RMSprop(Component):
-    """RMSprop (Hinton, 2012)."""
-
-    type: Literal["RMSprop"]
-    lr: LearningRate = 1e-2
-    alpha: Beta = 0.99
-    eps: Epsilon = 1e-8
-    weight_decay: Decay = 0.0
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.0
-    centered: bool = False
-    maximize: bool = False
+    can_group: ClassVar[bool] = False
+    type: Literal["LBFGS"]
+    lr: LearningRate = 1.0
+    max_iter: Annotated[int, Field(ge=1, le=1000)] = 20
+    max_eval: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="By default max_iter × 1.25.")
+    tolerance_grad: Annotated[float, Field(ge=0, le=1)] = 1e-7
+    tolerance_change: Annotated[float, Field(ge=0, le=1)] = 1e-9
+    history_size: Annotated[int, Field(ge=1, le=1000)] = 100
+    line_search_fn: Literal["strong_wolfe"] | None = None
 
 
-class Adagrad(Component):
-    """Adagrad (Duchi, Hazan and Singer, 2011)."""
-
-    type: Literal["Adagrad"]
-    lr: LearningRate = 1e-2
-    lr_decay: Decay = 0.0
-    weight_decay: Decay = 0.0
-    initial_accumulator_value: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    eps: Epsilon = 1e-10
-    maximize: bool = False
-
-
-Optimizer = Annotated[SGD | Adam | AdamW | RMSprop | Adagrad, Field(discriminator="type")]
+Optimizer = Annotated[
+    SGD
+    | Adam
+    | AdamW
+    | RMSprop
+    | Adagrad
+    | Adadelta
+    | Adafactor
+    | Adamax
+    | ASGD
+    | LBFGS
+    | Muon
+    | NAdam
+    | RAdam
+    | Rprop
+    | SparseAdam,
+    Field(discriminator="type"),
+]

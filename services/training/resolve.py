@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -12,8 +11,9 @@ from services.datasets.split import split_sizes
 from services.errors import InvalidRequest, Problem
 from services.training.binding import Input, bind_inputs, bind_target
 from services.training.compatibility import check_compatibility
+from services.training.lengths import steps_per_epoch, with_lengths
 from services.training.metrics import metrics_for
-from services.training.schedulers import WHOLE_RUN_ARGUMENTS
+from services.training.plan_checks import check_plan
 from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
 
 _MAX_CHOSEN_SEED = 2**31  # short enough to read out loud
@@ -40,8 +40,9 @@ def resolve(
     problems += target_problems
     rows, row_problems = _count_rows(data, dataset)
     problems += row_problems
-    steps_per_epoch = _steps_per_epoch(data, rows["train"])
-    resolved_training = _resolve_training(training, max(1, steps_per_epoch))
+    steps = steps_per_epoch(rows["train"], data.batch_size, drop_last=data.drop_last, accumulate=training.accumulate)
+    resolved_training = _resolve_training(training, steps)
+    problems += check_plan(training, checkpoints, resolved_training, validation_rows=rows["validation"])
     if target is not None:
         problems += check_compatibility(training, resolved_training, dataset, target)
     if problems or target is None:
@@ -96,23 +97,12 @@ def _count_rows(data: DataSection, dataset: DatasetInfo) -> tuple[dict[str, int]
     return rows, []
 
 
-def _steps_per_epoch(data: DataSection, rows: int) -> int:
-    return rows // data.batch_size if data.drop_last else math.ceil(rows / data.batch_size)
-
-
-def _resolve_training(plan: TrainingPlan, steps_per_epoch: int) -> dict[str, Any]:
-    total_steps = plan.steps if plan.steps is not None else (plan.epochs or 1) * steps_per_epoch
-    total_epochs = math.ceil(total_steps / steps_per_epoch)
+def _resolve_training(plan: TrainingPlan, steps_an_epoch: int) -> dict[str, Any]:
     metrics = metrics_for(plan.loss.type)[:1] if plan.metrics is None else plan.metrics
-    scheduler = plan.scheduler.model_dump() if plan.scheduler else None
-    if scheduler and (argument := WHOLE_RUN_ARGUMENTS.get(scheduler["type"])) and scheduler[argument] is None:
-        scheduler[argument] = total_steps if scheduler["interval"] == "step" else total_epochs
-    return {
+    resolved = {
         **plan.model_dump(),
-        "scheduler": scheduler,
+        "optimizer": plan.optimizer.resolved(),
         "metrics": list(dict.fromkeys(metrics)),
         "seed": secrets.randbelow(_MAX_CHOSEN_SEED) if plan.seed is None else plan.seed,
-        "steps_per_epoch": steps_per_epoch,
-        "total_steps": total_steps,
-        "total_epochs": total_epochs,
     }
+    return with_lengths(resolved, steps_an_epoch)

@@ -9,17 +9,26 @@ from pydantic import Field, model_validator
 from services.training.losses import AnyLoss
 from services.training.metrics import MetricName
 from services.training.model import MAX_SEED, Section, problem
+from services.training.optimizer import Pattern
 from services.training.optimizers import Optimizer
 from services.training.schedulers import Scheduler
+from services.training.stages import (
+    Best,
+    EarlyStopping,
+    Ema,
+    Epochs,
+    EvaluateEvery,
+    GradientClip,
+    Steps,
+    Swa,
+    Warmup,
+    need_one,
+)
 
-MAX_EPOCHS = 1_000_000
-MAX_STEPS = 100_000_000
 MAX_BATCH_SIZE = 1 << 20
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Epochs = Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
-Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 
 
 class Split(Section):
@@ -53,18 +62,6 @@ class DataSection(Section):
     drop_last: bool = Field(False, description="Leave out the last batch of an epoch when it is not full.")
 
 
-class GradientClip(Section):
-    """Bound the gradients before each step: by their common ``norm``, or each entry by ``value``."""
-
-    norm: Annotated[float, Field(gt=0, le=1e12)] | None = None
-    value: Annotated[float, Field(gt=0, le=1e12)] | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> GradientClip:
-        _need_one(self, "norm", "value")
-        return self
-
-
 class TrainingPlan(Section):
     """How long, with which optimizer, loss and metrics."""
 
@@ -76,27 +73,48 @@ class TrainingPlan(Section):
     metrics: Annotated[list[MetricName], Field(max_length=32)] | None = Field(
         None, description="By default: what suits the loss."
     )
+    warmup: Warmup | None = None
     gradient_clip: GradientClip | None = None
+    accumulate: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        1, description="Batches whose gradients make one step; the last step of an epoch takes what is left."
+    )
+    precision: Literal["float32", "bf16", "fp16", "tf32"] = Field(
+        "float32", description="In which numbers the model is computed; fp16 and tf32 need a CUDA device."
+    )
+    ema: Ema | None = None
+    swa: Swa | None = None
+    freeze: Annotated[list[Pattern], Field(max_length=64)] = Field(
+        default_factory=list, description="Patterns of parameter names, such as `backbone.*`, that do not train."
+    )
+    frozen_batch_norm: Literal["keep", "update"] = Field(
+        "keep", description="Whether batch normalisation in frozen parts uses its running statistics, or renews them."
+    )
+    evaluate_every: EvaluateEvery = Field(default_factory=lambda: EvaluateEvery(epochs=1))
+    early_stopping: EarlyStopping | None = None
     seed: Seed | None = Field(None, description="Of initial weights, order and dropout; chosen and reported if absent.")
     reproducible: bool = Field(True, description="Use deterministic algorithms, so that a repeat gives the same bits.")
-    on_non_finite: Literal["fail", "continue"] = Field("fail", description="When a loss is NaN or infinite.")
+    on_non_finite: Literal["fail", "skip", "continue"] = Field(
+        "fail",
+        description="When a loss is NaN or infinite: `skip` leaves such a step out before the weights move.",
+    )
 
     @model_validator(mode="after")
     def _exactly_one_length(self) -> TrainingPlan:
-        _need_one(self, "epochs", "steps")
+        need_one(self, "epochs", "steps")
         return self
 
 
 class Every(Section):
-    """A distance between checkpoints, in one of three units."""
+    """A distance between checkpoints, in one of four units."""
 
     epochs: Epochs | None = None
     steps: Steps | None = None
     seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Every:
-        _need_one(self, "epochs", "steps", "seconds")
+        need_one(self, "epochs", "steps", "seconds", "minutes")
         return self
 
 
@@ -107,12 +125,4 @@ class CheckpointPolicy(Section):
         None, description="By default every second at first, then ever more rarely, down to once a minute."
     )
     keep: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="The last so many are kept, and the final one.")
-
-
-def _need_one(section: Section, *names: str) -> None:
-    given = [name for name in names if getattr(section, name) is not None]
-    choice = " or ".join(f"`{name}`" for name in names)
-    if not given:
-        raise problem("missing", f"Exactly one of {choice} is required.", pointer=f"/{names[0]}")
-    if len(given) > 1:
-        raise problem("conflict", f"Only one of {choice} may be given.", pointer=f"/{given[1]}")
+    best: Best | None = None

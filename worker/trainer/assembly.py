@@ -15,6 +15,7 @@ from torch import nn
 
 from services.definition import Definition, check
 from services.errors import TrainingFailure
+from worker.trainer.averaging import build_averaging
 from worker.trainer.cadence import Cadence
 from worker.trainer.checkpoint import CheckpointWriter, Restored, read_checkpoint
 from worker.trainer.control import Control, Line
@@ -22,13 +23,22 @@ from worker.trainer.data import Batches, Part, load_parts
 from worker.trainer.environment import choose_device, describe, differences, prepare_process
 from worker.trainer.evaluation import Evaluator
 from worker.trainer.failures import single_sample_failure
+from worker.trainer.freezing import Held, freeze
 from worker.trainer.job import Job
 from worker.trainer.loop import Trainer
 from worker.trainer.objective import Objective
-from worker.trainer.optim import Schedule, build_clip, build_optimizer
+from worker.trainer.optim import build_optimizer
+from worker.trainer.precision import autocast, check_precision
 from worker.trainer.recorder import Recorder
+from worker.trainer.schedule import Schedule
+from worker.trainer.steps import Windows
+from worker.trainer.update import build_update
+from worker.trainer.watch import Watch
 
 Build = Callable[[Definition], nn.Module]
+# The gradients' norm is told so often that it costs little, and at the same steps whatever the machine.
+_NORM_STEPS = 100
+_NORMS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +56,18 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
     """
     definition = check(job.definition)
     device = choose_device(job.device)
+    check_precision(job.training["precision"], device)
     prepare_process(job, device)
     environment = describe(job, device, definition.sha256)
     restored = _restore(job.resume, environment) if job.resume else None
     _announce(line, environment, restored)
     parts = load_parts(job.data, device)
-    model = build(definition).to(device).train()
-    trainer = _put_together(job, line, model=model, parts=parts, site=_Site(device, environment), restored=restored)
-    _check_single_samples(model, trainer.batches, parts["train"])
+    model = build(definition).to(device)
+    held = freeze(model, job.training)
+    held.train(model)
+    site = _Site(device, environment)
+    trainer = _put_together(job, line, model=model, held=held, parts=parts, site=site, restored=restored)
+    _check_single_samples(trainer)
     if restored is not None:
         trainer.load_state_dict(restored)
     return trainer
@@ -85,37 +99,52 @@ def _announce(line: Line, environment: Mapping[str, Any], restored: Restored | N
 
 
 def _put_together(
-    job: Job, line: Line, *, model: nn.Module, parts: Mapping[str, Part], site: _Site, restored: Restored | None
+    job: Job,
+    line: Line,
+    *,
+    model: nn.Module,
+    held: Held,
+    parts: Mapping[str, Part],
+    site: _Site,
+    restored: Restored | None,
 ) -> Trainer:
     plan, step = job.training, restored.step if restored else 0
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = build_optimizer(plan["optimizer"], parameters)
+    optimizer = build_optimizer(plan["optimizer"], model)
     objective = Objective(plan["loss"], parts, site.device, target=job.data["target"])
-    batches = _batches(job, parts["train"])
+    windows = Windows(_batches(job, parts["train"]), plan["accumulate"])
+    every = job.checkpoints["every"]
     elapsed = restored.state["elapsed_seconds"] if restored else 0.0
-    control = Control(line, runtime_seconds=job.max_runtime_seconds - elapsed)
-    evaluator = Evaluator(model, objective, plan["metrics"], batch_size=job.data["batch_size"])
     return Trainer(
         model=model,
-        parameters=parameters,
+        forward=model,
+        parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
+        held=held,
         objective=objective,
+        autocast=autocast(plan["precision"], site.device),
         optimizer=optimizer,
-        schedule=Schedule(plan["scheduler"], optimizer),
-        clip_gradients=build_clip(plan["gradient_clip"], parameters),
-        batches=batches,
+        update=build_update(plan, model, optimizer),
+        schedule=Schedule(plan["scheduler"], optimizer, plan["swa"]),
+        averaging=build_averaging(model, plan, held),
+        windows=windows,
         parts=parts,
-        evaluator=evaluator,
-        recorder=_recorder(plan, line, batches.steps_per_epoch),
+        evaluator=lambda one: Evaluator(one, objective, plan["metrics"], batch_size=job.data["batch_size"]),
+        watch=Watch(plan["early_stopping"], job.checkpoints["best"]),
+        recorder=_recorder(plan, line, windows.steps_per_epoch),
         writer=CheckpointWriter(job.output),
-        cadence=Cadence(
-            job.checkpoints["every"], steps_per_epoch=batches.steps_per_epoch, step=step, now=time.monotonic()
-        ),
-        control=control,
+        cadence=Cadence(every, steps_per_epoch=windows.steps_per_epoch, step=step, now=time.monotonic()),
+        control=Control(line, runtime_seconds=job.max_runtime_seconds - elapsed),
         line=line,
         environment=site.environment,
         device=site.device,
         total_steps=plan["total_steps"],
+        evaluation_steps=_evaluation_steps(plan, windows.steps_per_epoch),
+        norm_steps=min(_NORM_STEPS, max(1, plan["total_steps"] // _NORMS)),
     )
+
+
+def _evaluation_steps(plan: Mapping[str, Any], steps_per_epoch: int) -> int:
+    every = plan["evaluate_every"]
+    return int(every["steps"] or every["epochs"] * steps_per_epoch)
 
 
 def _batches(job: Job, part: Part) -> Batches:
@@ -139,13 +168,13 @@ def _recorder(plan: Mapping[str, Any], line: Line, steps_per_epoch: int) -> Reco
     )
 
 
-def _check_single_samples(model: nn.Module, batches: Batches, part: Part) -> None:
+def _check_single_samples(trainer: Trainer) -> None:
     """Find out before the first step whether a batch of one row, if there is one, breaks batch normalisation."""
-    has_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if not has_norm or 1 not in batches.sizes():
+    model = trainer.model
+    if not trainer.held.others(model) or 1 not in trainer.windows.batches.sizes():
         return
     trial = copy.deepcopy(model)
-    batch = next(part.batches(1))
+    batch = next(trainer.parts["train"].batches(1))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             trial(*batch.inputs)

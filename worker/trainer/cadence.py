@@ -12,11 +12,11 @@ _WRITES_PER_WAIT = 20.0  # by default writing takes at most a twentieth of the t
 
 
 class Cadence:
-    """Counts steps, epochs or seconds since the last checkpoint. ``next_step`` is where to look next."""
+    """Counts steps, epochs, seconds or minutes since the last checkpoint. ``next_step`` is where to look next."""
 
     def __init__(self, every: Mapping[str, int | None] | None, *, steps_per_epoch: int, step: int, now: float) -> None:
         chosen = {unit: count for unit, count in (every or {}).items() if count is not None}
-        self._seconds = chosen.get("seconds")
+        self._seconds = chosen.get("seconds") or chosen.get("minutes", 0) * 60 or None
         self._steps = chosen.get("steps") or chosen.get("epochs", 0) * steps_per_epoch
         self._began = self._last = now
         self._advance(step)

@@ -24,7 +24,7 @@ from services.errors import TrainingFailure
 from worker.trainer.packing import pack, unpack
 from worker.trainer.tensor_file import write_tensors
 
-FORMAT = "modelwright-checkpoint/1"
+FORMAT = "modelwright-checkpoint/2"
 WEIGHTS, STATE, META = "weights.safetensors", "state.safetensors", "state.json"
 Announce = Callable[[Path], None]
 
@@ -85,6 +85,11 @@ class CheckpointWriter:
         self._thread = threading.Thread(target=self._work, args=(snapshot, announce), name="checkpoint-writer")
         self._thread.start()
 
+    def announce_again(self, step: int, announce: Announce) -> None:
+        """Announce a checkpoint that is written already."""
+        self.wait()
+        announce(folder_of(self._folder, step))
+
     def wait(self) -> None:
         """Wait for the write under way.
 
@@ -116,7 +121,7 @@ class CheckpointWriter:
 
 def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     """Write a checkpoint below ``folder`` and return its own folder, complete and on the disk."""
-    final = folder / f"step-{snapshot.step:012d}"
+    final = folder_of(folder, snapshot.step)
     partial = final.with_suffix(".partial")
     for leftover in (partial, final):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -139,6 +144,11 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     return final
 
 
+def folder_of(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step lies."""
+    return folder / f"step-{step:012d}"
+
+
 def read_checkpoint(folder: Path) -> Restored:
     """Read a checkpoint back, and check every byte of it.
 
@@ -150,7 +160,9 @@ def read_checkpoint(folder: Path) -> Restored:
         for name, expected in meta["sha256"].items():
             if _sha256((folder / name).read_bytes()) != expected:
                 raise _corrupt(f"{name} fails its checksum")
-        weights, tensors = load_file(folder / WEIGHTS), load_file(folder / STATE)
+        weights = load_file(folder / WEIGHTS)
+        # A copy each: dot products of LBFGS round otherwise where a tensor lies elsewhere than on a vector's boundary.
+        tensors = {name: tensor.clone() for name, tensor in load_file(folder / STATE).items()}
         return Restored(int(meta["step"]), weights, unpack(meta["state"], tensors), meta["environment"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _corrupt(f"{type(error).__name__}: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from services.errors import TrainingFailure
 from worker.trainer.job import Job
+from worker.trainer.precision import allow_tf32
 
 
 def choose_device(name: str) -> torch.device:
@@ -43,6 +45,7 @@ def prepare_process(job: Job, device: torch.device) -> None:
     # Filling every new tensor with NaN finds programs that read memory before writing it; ours cannot name one.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not reproducible
+    allow_tf32(job.training["precision"] == "tf32")
     seed = int(job.training["seed"])
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -59,7 +62,7 @@ def describe(job: Job, device: torch.device, definition_sha256: str) -> dict[str
         if device.type == "cuda"
         else torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "precision": "float32",
+        "precision": job.training["precision"],
         "reproducible": bool(job.training["reproducible"]),
         "definition_sha256": definition_sha256,
         "dataset_sha256": job.data.get("sha256"),
@@ -72,6 +75,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: {before.get(name)} then, {now.get(name)} now" for name in names if before.get(name) != now.get(name)
     ]
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory this process has held: on the CUDA device if it uses one, else on the host."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -11,18 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worker.trainer.averaging import Averaging
 from worker.trainer.cadence import Cadence
-from worker.trainer.checkpoint import META, STATE, WEIGHTS, CheckpointWriter, Restored
+from worker.trainer.checkpoint import CheckpointWriter, Restored
 from worker.trainer.control import Control, Line, Stop
-from worker.trainer.data import Batch, Batches, Part
+from worker.trainer.data import Part
 from worker.trainer.environment import random_state, restore_random_state
 from worker.trainer.evaluation import Evaluator
-from worker.trainer.failures import StepFailure
+from worker.trainer.freezing import Held
 from worker.trainer.objective import Objective
-from worker.trainer.optim import Schedule, load_optimizer
+from worker.trainer.optim import load_optimizer
+from worker.trainer.precision import Autocast
 from worker.trainer.recorder import Recorder
+from worker.trainer.saving import announcement, is_finite, poisoned
+from worker.trainer.schedule import Schedule
+from worker.trainer.steps import Window, Windows, shares
+from worker.trainer.update import Update
+from worker.trainer.watch import Watch
 
 _LOOK_SECONDS = 0.02  # a cancel is seen within so long, or one step
+Losses = tuple[Tensor, ...]
+"""A loss and its terms, detached."""
 _ENDINGS = {
     "cancel": ("cancelled", "cancel_requested"),
     "pause": ("paused", "paused"),
@@ -43,14 +52,20 @@ class Trainer:
     """One model in training; ``step`` counts the optimizer steps made. All its state is in ``state_dict``."""
 
     model: nn.Module
+    forward: Callable[..., Any]
+    """What is called in training: the model, or a faster form of it that shares its weights."""
     parameters: Sequence[nn.Parameter]
+    held: Held
     objective: Objective
+    autocast: Autocast
     optimizer: torch.optim.Optimizer
+    update: Update
     schedule: Schedule
-    clip_gradients: Callable[[], Tensor | None]
-    batches: Batches
+    averaging: Averaging
+    windows: Windows
     parts: Mapping[str, Part]
-    evaluator: Evaluator
+    evaluator: Callable[[nn.Module], Evaluator]
+    watch: Watch
     recorder: Recorder
     writer: CheckpointWriter
     cadence: Cadence
@@ -59,8 +74,13 @@ class Trainer:
     environment: Mapping[str, Any]
     device: torch.device
     total_steps: int
+    evaluation_steps: int
+    norm_steps: int
+    """How many steps lie between two whose gradients' norm is told, where nothing is clipped by it."""
     step: int = 0
     validated_step: int = 0
+    saved_step: int | None = None
+    """Where this attempt wrote its last checkpoint."""
     seconds_before: float = 0.0
     _began: float = field(default_factory=time.monotonic)
     _look_at: float = 0.0
@@ -74,44 +94,72 @@ class Trainer:
         try:
             self.line.emit({"event": "phase", "phase": "training"})
             self._validate_if_due()  # a pause may have cut the last one short
-            while self.step < self.total_steps:
+            while self.step < self.total_steps and not self.watch.stopped:
                 self._train_epoch()
                 self._validate_if_due()
+            self.watch.restore(self.averaging.published)
             self._test()
-            ending = Ending("succeeded", None)
+            ending = Ending("succeeded", "early_stopped" if self.watch.stopped else None)
         except Stop as stop:
             ending = Ending(*_ENDINGS[stop.why])
+            if ending.outcome == "succeeded":
+                self.watch.restore(self.averaging.published)
         if self.step:
             self._checkpoint(final=ending.outcome == "succeeded")
         self.writer.wait()
         return ending
 
     def _train_epoch(self) -> None:
-        for batch in self.batches.rest_of_epoch(self.step):
+        for window in self.windows.rest_of_epoch(self.step):
             if self.step >= self.cadence.next_step or time.monotonic() >= self._look_at:
                 self._look()
-            if self.schedule.each_step or self.step % self.batches.steps_per_epoch == 0:
-                self.recorder.record("learning_rate", self.step + 1, self.schedule.rate)
-            self.recorder.record_loss(self.train_step(batch))
+            self._record_rates()
+            self.recorder.record_loss(self.train_step(window))
             self.step += 1
             if self.step == self.total_steps:
-                return
-        self.schedule.after_epoch()
+                break
+            if self.step % self.evaluation_steps == 0 and self.step % self.windows.steps_per_epoch:
+                self._validate_if_due()
+                if self.watch.stopped:
+                    return
+        if self.step % self.windows.steps_per_epoch == 0:
+            self._end_epoch(self.step // self.windows.steps_per_epoch)
 
-    def train_step(self, batch: Batch) -> Tensor:
-        """Learn from one batch and return its loss, on the device: nothing here waits for the device."""
-        loss, terms = self.objective.compute(self.model(*batch.inputs), batch)
-        torch.autograd.backward(loss)
-        norm = self.clip_gradients()
-        self.optimizer.step()
+    def train_step(self, window: Window) -> Tensor:
+        """Make one optimizer step and return its loss, on the device: nothing here waits for the device."""
+        found: list[Losses] = []  # one for each evaluation: LBFGS makes several, of which the first is the step's
+
+        def descend() -> Tensor:
+            found.append(self._descend(window))
+            return found[-1][0]
+
+        skipped = self.update.skipped
+        norm = self.update.step(descend, measure=self.step % self.norm_steps == 0)
         for parameter in self.parameters:  # what optimizer.zero_grad() does, without its bookkeeping for the profiler
             parameter.grad = None
         self.schedule.after_step()
+        self.averaging.after_step(self.step + 1)
         if norm is not None:
             self.recorder.record("train/gradient_norm", self.step + 1, norm)
+        if self.update.skipped != skipped:
+            self.recorder.record("train/skipped_steps", self.step + 1, float(self.update.skipped))
+        loss, *terms = found[0]
         for name, term in zip(self.objective.terms, terms, strict=True):
-            self.recorder.record(f"train/loss/{name}", self.step + 1, term.detach())
-        return loss.detach()
+            self.recorder.record(f"train/loss/{name}", self.step + 1, term)
+        return loss
+
+    def _descend(self, window: Window) -> Losses:
+        """Add the gradients of the loss over a window's rows to the parameters; return it and its terms."""
+        parts = []
+        for batch, share in zip(window, shares(window), strict=True):
+            with self.autocast():
+                loss, terms = self.objective.compute(self.forward(*batch.inputs), batch)
+            if share < 1 and self.objective.averages:  # the mean over the window, not that of its batches' means
+                loss, terms = loss * share, tuple(term * share for term in terms)
+            torch.autograd.backward(self.update.scaled(loss))
+            parts.append((loss.detach(), *(term.detach() for term in terms)))
+            self.recorder.rows += batch.rows
+        return parts[0] if len(parts) == 1 else tuple(torch.stack(column).sum(0) for column in zip(*parts, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the weights that decides how training goes on from here."""
@@ -122,13 +170,18 @@ class Trainer:
             "latest": dict(self.recorder.latest),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "update": self.update.state_dict(),
+            "averaging": self.averaging.state_dict(),
+            "watch": self.watch.state_dict(),
             "random": random_state(self.device),
         }
 
     def load_state_dict(self, restored: Restored) -> None:
         """Go on from a checkpoint as if nothing had happened."""
         state = restored.state
-        self.model.load_state_dict(restored.weights)
+        self.averaging.load_state_dict(restored.weights, state["averaging"])
+        self.update.load_state_dict(state["update"])
+        self.watch.load_state_dict(state["watch"])
         self.schedule.load_state_dict(state["schedule"])
         load_optimizer(self.optimizer, state["optimizer"])
         self.step, self.validated_step = state["step"], state["validated_step"]
@@ -154,55 +207,70 @@ class Trainer:
         if self.recorder.is_due(time.monotonic()):
             self.recorder.flush(self.step)
 
+    def _record_rates(self) -> None:
+        """Note the learning rates of the next step where they may have moved; the first group's has no number."""
+        after_evaluation = self.schedule.metric is not None and self.step % self.evaluation_steps == 0
+        if self.schedule.each_step or after_evaluation or self.step % self.windows.steps_per_epoch == 0:
+            for number, rate in enumerate(self.schedule.rates):
+                self.recorder.record(f"learning_rate/{number}" if number else "learning_rate", self.step + 1, rate)
+
+    def _end_epoch(self, epochs: int) -> None:
+        self.schedule.after_epoch(epochs)
+        batches = self.windows.batches
+        self.averaging.after_epoch(epochs, lambda: batches.rest_of_epoch((epochs - 1) * batches.steps_per_epoch))
+
     def _validate_if_due(self) -> None:
-        at_end = self.step == self.total_steps or self.step % self.batches.steps_per_epoch == 0
-        if at_end and self.validated_step != self.step:
-            self._evaluate("validation")
-            self.validated_step = self.step
+        due = self.step == self.total_steps or self.step % self.evaluation_steps == 0
+        if not due or self.validated_step == self.step:
+            return
+        values = self._evaluate("validation")
+        self.validated_step = self.step
+        watched = self.watch.metrics | ({self.schedule.metric} if self.schedule.metric else set())
+        numbers = {name: float(values[name]) for name in watched}
+        if self.schedule.metric:
+            self.schedule.after_evaluation(numbers[self.schedule.metric])
+        deserves_checkpoint = self.watch.see(numbers, self.step, self.averaging.published)
+        if deserves_checkpoint and self.step < self.total_steps:  # the last one comes anyway
+            self._checkpoint()
 
     def _test(self) -> None:
         if len(self.parts["test"]):
             self.line.emit({"event": "phase", "phase": "evaluating"})
             self._evaluate("test")
 
-    def _evaluate(self, part: str) -> None:
-        if len(self.parts[part]):
-            for name, value in self.evaluator.evaluate(self.parts[part], self._look_aside).items():
-                self.recorder.record(f"{part}/{name}", self.step, value)
+    def _evaluate(self, part: str) -> dict[str, Tensor]:
+        """Record the loss and metrics over a part of the data, and return them as their series are called."""
+        if not len(self.parts[part]):
+            return {}
+        evaluator = self.evaluator(self.averaging.published)
+        try:
+            with self.autocast():
+                found = evaluator.evaluate(self.parts[part], self._look_aside)
+        finally:
+            self.held.train(self.model)
+        values = {f"{part}/{name}": value for name, value in found.items()}
+        for name, value in values.items():
+            self.recorder.record(name, self.step, value)
+        return values
 
     def _checkpoint(self, *, final: bool = False) -> None:
         """Report up to this step, copy the state, and let it be written while training goes on."""
         self.control.checkpoint_requested = False
         self.recorder.flush(self.step)
         self.cadence.written(self.step, time.monotonic())
-        if self.recorder.fails_on_non_finite and not self._weights_are_finite():
+        if self.saved_step == self.step:
+            if final:  # nothing has changed since
+                self.writer.announce_again(self.step, self._announcement(final=final))
+            return
+        if self.recorder.fails_on_non_finite and not is_finite(self.model):
             if final:
-                raise _poisoned(self.step)
+                raise poisoned(self.step)
             return  # the loss of the next step tells which one it was; the checkpoint before stays the last
-        snapshot = self.writer.snapshot(self.step, self.model.state_dict(), self.state_dict(), self.environment)
+        weights = self.averaging.published.state_dict()
+        snapshot = self.writer.snapshot(self.step, weights, self.state_dict(), self.environment)
         self.writer.write(snapshot, self._announcement(final=final))
+        self.saved_step = self.step
 
     def _announcement(self, *, final: bool) -> Callable[[Path], None]:
-        event = {
-            "event": "checkpoint",
-            "step": self.step,
-            "epoch": self.recorder.epochs_done(self.step),
-            "files": {"weights": WEIGHTS, "state": STATE, "meta": META},
-            "metrics": dict(self.recorder.latest),
-            "final": final,
-        }
-        return lambda directory: self.line.emit({**event, "directory": str(directory)})
-
-    def _weights_are_finite(self) -> bool:
-        checks = [torch.isfinite(parameter.detach()).all() for parameter in self.model.parameters()]
-        return not checks or bool(torch.stack(checks).all())
-
-
-def _poisoned(step: int) -> StepFailure:
-    return StepFailure(
-        f"The weights are NaN or infinite after step {step}.",
-        step=step,
-        code="non_finite_weights",
-        hint="Try a smaller learning rate, or gradient_clip; the last checkpoint holds finite weights.",
-        pointer="/training/optimizer/lr",
-    )
+        epoch, best = self.recorder.epochs_done(self.step), self.watch.is_best(self.step)
+        return announcement(self.line, self.step, epoch, self.recorder.latest, final=final, best=best)

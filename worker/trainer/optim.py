@@ -1,55 +1,41 @@
-"""Optimizer, learning-rate schedule and gradient clipping of a plan, in torch's fastest form for the device."""
+"""The optimizer of a plan, in torch's fastest form for the device, and the bound on its gradients."""
 
 from __future__ import annotations
 
-import warnings
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import lr_scheduler
 
+from services.training.patterns import grouped
 from worker.trainer.failures import user_failure
 
-_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    kind.__name__: kind
-    for kind in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad)
-}
 _FUSED = {"cpu": ("SGD", "Adam", "AdamW", "Adagrad"), "cuda": ("SGD", "Adam", "AdamW")}
-_SCHEDULERS: dict[str, type[lr_scheduler.LRScheduler]] = {
-    kind.__name__: kind
-    for kind in (
-        lr_scheduler.StepLR,
-        lr_scheduler.MultiStepLR,
-        lr_scheduler.ExponentialLR,
-        lr_scheduler.ConstantLR,
-        lr_scheduler.LinearLR,
-        lr_scheduler.PolynomialLR,
-        lr_scheduler.CosineAnnealingLR,
-        lr_scheduler.CosineAnnealingWarmRestarts,
-        lr_scheduler.OneCycleLR,
-    )
-}
 # How torch computes, not what: a resumed optimizer keeps its own.
 _IMPLEMENTATION = ("fused", "foreach", "capturable", "differentiable")
+_OWN_MEMBERS = ("type", "groups", "match")
 
 
-def build_optimizer(section: Mapping[str, Any], parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return the optimizer over ``parameters``.
+def build_optimizer(section: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer over the parameters of ``model`` that require gradients, in the groups of ``section``.
 
     Raises:
-        TrainingFailure: ``no_trainable_parameters``.
+        TrainingFailure: ``no_trainable_parameters``, or ``invalid_argument`` where the optimizer cannot train some.
     """
-    if not parameters:
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not named:
         hint = "Add a layer with weights, or make one trainable."
         raise user_failure(
             "no_trainable_parameters", "The model has no parameter to train.", hint=hint, pointer="/model"
         )
-    arguments = {name: value for name, value in section.items() if name != "type"}
-    if "betas" in arguments:
-        arguments["betas"] = tuple(arguments["betas"])
-    return _OPTIMIZERS[section["type"]](parameters, **arguments, **_implementation(section["type"], parameters))
+    kind: type[torch.optim.Optimizer] = getattr(torch.optim, section["type"])
+    arguments = {**_arguments(section), **_implementation(kind, model, list(named.values()))}
+    try:
+        return kind(_groups(section.get("groups") or (), named), **arguments)
+    except ValueError as error:
+        raise user_failure("invalid_argument", f"{error}.", pointer="/training/optimizer") from None
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -60,37 +46,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         group.update(flags)
 
 
-class Schedule:
-    """Moves the learning rate after each step or each epoch, or never."""
-
-    def __init__(self, section: Mapping[str, Any] | None, optimizer: torch.optim.Optimizer) -> None:
-        self.each_step = section is not None and section["interval"] == "step"
-        self._optimizer = optimizer
-        self._scheduler = _build_scheduler(section, optimizer) if section is not None else None
-
-    @property
-    def rate(self) -> float:
-        """The learning rate of the next step."""
-        return float(self._optimizer.param_groups[0]["lr"])
-
-    def after_step(self) -> None:
-        """An optimizer step is done."""
-        if self.each_step and self._scheduler is not None:
-            self._scheduler.step()
-
-    def after_epoch(self) -> None:
-        """The last step of an epoch is done."""
-        if not self.each_step and self._scheduler is not None:
-            self._scheduler.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resume needs."""
-        return self._scheduler.state_dict() if self._scheduler is not None else {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state; restore the optimizer afterwards, for it holds the rates."""
-        if self._scheduler is not None:
-            self._scheduler.load_state_dict(state)
+def has_sparse_gradients(model: nn.Module) -> bool:
+    """Tell whether some gradients hold only the rows that a batch touched."""
+    return any(getattr(module, "sparse", False) is True for module in model.modules())
 
 
 def build_clip(section: Mapping[str, Any] | None, parameters: Sequence[nn.Parameter]) -> Callable[[], Tensor | None]:
@@ -106,15 +64,34 @@ def build_clip(section: Mapping[str, Any] | None, parameters: Sequence[nn.Parame
     return clip_values
 
 
-def _build_scheduler(section: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
-    arguments = {name: value for name, value in section.items() if name not in ("type", "interval")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a schedule that is rebuilt for a resume thinks that no step was made yet
-        return _SCHEDULERS[section["type"]](optimizer, **arguments)
+def _groups(sections: Sequence[Mapping[str, Any]], named: Mapping[str, nn.Parameter]) -> list[Any]:
+    """Return torch's parameter groups: first what no section matches, then each section's; empty ones are left out."""
+    if not sections:
+        return list(named.values())
+    options = [{}, *(_arguments(section) for section in sections)]
+    found = grouped(named, [section["match"] for section in sections])
+    return [
+        {"params": [named[name] for name in names], **one} for names, one in zip(found, options, strict=True) if names
+    ]
 
 
-def _implementation(kind: str, parameters: Sequence[nn.Parameter]) -> dict[str, Any]:
+def _arguments(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what torch is called with; its pairs are tuples."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in section.items()
+        if name not in _OWN_MEMBERS
+    }
+
+
+def _implementation(
+    kind: type[torch.optim.Optimizer], model: nn.Module, parameters: Sequence[nn.Parameter]
+) -> dict[str, Any]:
     device = parameters[0].device.type
-    if kind in _FUSED.get(device, ()) and all(p.is_floating_point() and p.device.type == device for p in parameters):
+    if has_sparse_gradients(model):
+        return {}
+    if kind.__name__ in _FUSED.get(device, ()) and all(
+        p.is_floating_point() and p.device.type == device for p in parameters
+    ):
         return {"fused": True}
-    return {"foreach": True}
+    return {"foreach": True} if "foreach" in inspect.signature(kind).parameters else {}

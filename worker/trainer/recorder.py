@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worker.trainer.control import Line
+from worker.trainer.environment import peak_memory_bytes
 from worker.trainer.failures import StepFailure
 
 FLUSH_SECONDS = 0.5
@@ -39,6 +40,9 @@ class Recorder:
         self._flushed_at = time.monotonic()
         self._flushed_step = 0
         self._rate = 0.0
+        self.rows = 0
+        """Rows trained on in this attempt; the trainer counts."""
+        self._flushed_rows = 0
         self.record_loss = self._losses.append
         self._told_first_step = False
         self.first_step_at: str | None = None
@@ -77,10 +81,12 @@ class Recorder:
         now = time.monotonic()
         if not series and now - self._flushed_at < _HEARTBEAT_SECONDS and step == self._flushed_step:
             return
+        self.latest |= {name: points["values"][-1] for name, points in series.items()}
         if now > self._flushed_at and step > self._flushed_step:
             self._rate = (step - self._flushed_step) / (now - self._flushed_at)
-        self._flushed_at, self._flushed_step = now, step
-        self.latest |= {name: points["values"][-1] for name, points in series.items()}
+            rows = (self.rows - self._flushed_rows) / (now - self._flushed_at)
+            series |= _machine(step if failure is None else failure.step, self._rate, rows)
+        self._flushed_at, self._flushed_step, self._flushed_rows = now, step, self.rows
         self._line.emit(self._event(step, series))
         if failure is not None:
             raise failure
@@ -124,6 +130,16 @@ class Recorder:
                 series[name] = {"steps": steps[:kept], "values": _read(raw[:kept])}
         self._series = {}
         return series, failure
+
+
+def _machine(step: int, steps_per_second: float, samples_per_second: float) -> dict[str, Any]:
+    """Return how fast and how large the run is: these series depend on the machine and on chance, no other does."""
+    values = {
+        "system/steps_per_second": steps_per_second,
+        "system/samples_per_second": samples_per_second,
+        "system/memory_peak_bytes": float(peak_memory_bytes()),
+    }
+    return {name: {"steps": [step], "values": [value]} for name, value in values.items()}
 
 
 def _read(values: list[float | Tensor]) -> list[float]:

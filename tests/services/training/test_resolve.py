@@ -51,7 +51,7 @@ def test_defaults_are_filled_and_lengths_counted():
     assert resolved["training"]["total_epochs"] == 5
     assert resolved["training"]["metrics"] == ["accuracy"]
     assert resolved["training"]["optimizer"]["lr"] == 1e-3
-    assert resolved["checkpoints"] == {"every": None, "keep": 3}
+    assert resolved["checkpoints"] == {"every": None, "keep": 3, "best": None}
 
 
 def test_a_seed_is_chosen_once_and_a_given_one_is_kept():
