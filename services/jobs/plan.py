@@ -14,6 +14,7 @@ from services.errors import InvalidRequest, NotFound, Problem
 from services.jobs.schema import JobRequest
 from services.preflight import Preflight
 from services.training.fit import check_fit
+from services.training.memory import training_memory
 from services.training.problems import problems_from
 from services.training.resolve import preflight_inputs, resolve
 
@@ -55,13 +56,19 @@ def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: Find
     )
     report = preflight.check(definition, preflight_inputs(sections), pointer="/model")
     check_fit(sections, report)
+    # Not asked of the child: it depends on numbers that a sweep changes, and the report is remembered without them.
+    memory = training_memory(
+        report["memory_bytes"],
+        optimizer=sections["training"]["optimizer"],
+        batch_size=sections["data"]["batch_size"],
+    )
     resolved = {
         "definition": definition.document,
         **sections,
         "resources": request.resources.model_dump(),
         "max_runtime_seconds": request.max_runtime_seconds,
     }
-    return Plan(request, definition.sha256, resolved, report)
+    return Plan(request, definition.sha256, resolved, {**report, "memory_bytes": memory})
 
 
 def _read(body: dict[str, Any], find_document: FindDocument) -> tuple[JobRequest, Definition]:

@@ -19,10 +19,12 @@ from services.modules.explain import Failure, explain
 from services.modules.record import Recorder, batch_first
 from services.modules.samples import sample_inputs
 from services.modules.shortcuts import Repeats, quick_layers, without_draws
+from services.training.memory import training_memory
 
 BATCH = 2
 """Samples in the trial batch: one would be refused by batch normalisation."""
-_OPTIMIZER_TENSORS = {"SGD": 0, "Adagrad": 1, "RMSprop": 1, "Adam": 2, "AdamW": 2, "NAdam": 2, "RAdam": 2}
+_ASSUMED: dict[str, Any] = {"optimizer": {"type": "Adam"}, "batch_size": 1}
+"""What the report on memory assumes; who knows the plan asks ``training_memory`` again."""
 MAX_REAL_BYTES = 2 << 30
 """A model that needs real numbers in preflight (a branch that depends on data) may have weights of this size."""
 _NEEDS_DATA = (
@@ -47,8 +49,6 @@ def preflight(
     inputs: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     max_parameters: int | None = None,
-    batch_size: int = 1,
-    optimizer: str = "Adam",
     pointer: str = "",
 ) -> dict[str, Any]:
     """Return the report of one trial forward (and of the memory that its backward would hold).
@@ -67,13 +67,13 @@ def preflight(
     report: dict[str, Any] = {
         "parameters": parameters,
         "layers": [],
-        "memory_bytes": memory_bytes(model, 0, optimizer),
+        "memory_bytes": memory_bytes(model, 0),
         "operations_per_sample": None,
         "outputs": [],
     }
     specifications = inputs if inputs else _own_inputs(definition)
     if specifications:
-        report.update(_trial(definition, code, model, specifications, batch_size, optimizer, pointer))
+        report.update(_trial(definition, code, model, specifications, pointer))
     return report
 
 
@@ -83,12 +83,12 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     return {"total": sum(t.numel() for t in tensors), "trainable": sum(t.numel() for t in tensors if t.requires_grad)}
 
 
-def memory_bytes(model: nn.Module, activations: int, optimizer: str) -> dict[str, int]:
-    """Estimate what one training step holds."""
+def memory_bytes(model: nn.Module, activations: int) -> dict[str, Any]:
+    """Return what one training step holds, with ``activations`` bytes kept for each sample."""
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     gradients = sum(t.numel() * t.element_size() for t in model.parameters() if t.requires_grad)
-    states = gradients * _OPTIMIZER_TENSORS.get(optimizer, 2)
-    return {"weights": weights, "gradients": gradients, "optimizer": states, "activations": activations}
+    own = {"weights": weights, "gradients": gradients, "activations_per_sample": activations}
+    return training_memory(own, **_ASSUMED)
 
 
 def _check_quota(total: int, limit: int | None, pointer: str) -> None:
@@ -104,13 +104,11 @@ def _own_inputs(definition: Definition) -> dict[str, dict[str, Any]]:
     return {one.name: {"dtype": one.dtype, "shape": list(one.shape or ())} for one in known}
 
 
-def _trial(  # noqa: PLR0917 - private, and all of it is needed
+def _trial(
     definition: Definition,
     code: Code,
     model: nn.Module,
     inputs: Mapping[str, Mapping[str, Any]],
-    batch_size: int,
-    optimizer: str,
     pointer: str,
 ) -> dict[str, Any]:
     """Run forward on the meta device; with one small real batch where a branch asks for numbers."""
@@ -118,7 +116,7 @@ def _trial(  # noqa: PLR0917 - private, and all of it is needed
         with torch.device("meta"), quick_layers():
             recorder, outputs = _forward(definition, code, model, inputs, pointer, device="meta")
     except _NeedsData:
-        weights = memory_bytes(model, 0, optimizer)["weights"]
+        weights = memory_bytes(model, 0)["weights"]
         if weights > MAX_REAL_BYTES:
             detail = (
                 f"A branch of this model depends on data, and its {weights:,} bytes of weights are too many to try."
@@ -127,10 +125,9 @@ def _trial(  # noqa: PLR0917 - private, and all of it is needed
         with _explained(definition, code, pointer, stage="build"):
             model = code.namespace[FACTORY]()
         recorder, outputs = _forward(definition, code, model, inputs, pointer, device="cpu")
-    activations = math.ceil(recorder.saved_bytes / BATCH) * batch_size
     return {
         "layers": recorder.layers(definition, batch=BATCH),
-        "memory_bytes": memory_bytes(model, activations, optimizer),
+        "memory_bytes": memory_bytes(model, math.ceil(recorder.saved_bytes / BATCH)),
         "operations_per_sample": recorder.operations // BATCH,
         "outputs": outputs,
     }
@@ -192,10 +189,14 @@ def _asks_for_data(error: Exception, text: str) -> bool:
 def run(payload: dict[str, Any], channel: Channel) -> int:
     """Check one document inside a sandboxed child: emits ``{"report": …}`` or ``{"problems": […]}``."""
     torch.set_num_threads(1)
-    options = {name: payload[name] for name in ("max_parameters", "batch_size", "optimizer") if payload.get(name)}
     try:
         definition = check(payload["document"], pointer=payload.get("pointer", ""))
-        report = preflight(definition, payload.get("inputs"), pointer=payload.get("pointer", ""), **options)
+        report = preflight(
+            definition,
+            payload.get("inputs"),
+            max_parameters=payload.get("max_parameters"),
+            pointer=payload.get("pointer", ""),
+        )
     except InvalidRequest as error:
         channel.emit({"problems": [problem.to_dict() for problem in error.problems]})
         return 0

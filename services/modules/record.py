@@ -30,7 +30,7 @@ class Recorder(Counters):
         self.saved_bytes = 0
         self.operations = 0
         self.on_meta = any(t.is_meta for t in [*model.parameters(), *model.buffers()]) or not self.paths
-        self._seen: set[int] = set()
+        self._seen: dict[int, torch.Tensor] = {}
         self._own = {_storage(tensor) for tensor in [*model.parameters(), *model.buffers()]}
         self._counter = FlopCounterMode(display=False)
         self._exit = ExitStack()
@@ -81,7 +81,7 @@ class Recorder(Counters):
     def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
         key = _storage(tensor)
         if key not in self._seen and key not in self._own:
-            self._seen.add(key)
+            self._seen[key] = tensor  # held, so that no later storage gets the same address
             self.saved_bytes += tensor.numel() * tensor.element_size()
         return tensor
 

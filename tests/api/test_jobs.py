@@ -40,6 +40,9 @@ def test_every_example_of_the_document_is_accepted(client, name):
     assert report["valid"] is True
     assert report["preflight"]["parameters"]["total"] > 0
     assert "seed" in report["resolved"]["training"]
+    memory = report["preflight"]["memory_bytes"]
+    assert memory["assumes"]["optimizer"] == report["resolved"]["training"]["optimizer"]["type"]
+    assert memory["activations"] == memory["activations_per_sample"] * report["resolved"]["data"]["batch_size"]
 
 
 def test_validate_only_stores_nothing(caller, database):

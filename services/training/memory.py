@@ -1,0 +1,53 @@
+"""What one training step holds in memory: weights, gradients, the optimizer's state, activations kept for backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_Tensors = Callable[[Mapping[str, Any]], int]
+
+# Tensors of the size of a parameter that torch.optim keeps for each parameter, by its classes' arguments.
+_STATE: dict[str, _Tensors] = {
+    "SGD": lambda given: int(given.get("momentum", 0) != 0),
+    "Adam": lambda given: 2 + bool(given.get("amsgrad")),
+    "AdamW": lambda given: 2 + bool(given.get("amsgrad")),
+    "NAdam": lambda _: 2,
+    "RAdam": lambda _: 2,
+    "Adamax": lambda _: 2,
+    "Adadelta": lambda _: 2,
+    "Adagrad": lambda _: 1,
+    "RMSprop": lambda given: 1 + (given.get("momentum", 0) != 0) + bool(given.get("centered")),
+    "ASGD": lambda _: 1,
+    "Rprop": lambda _: 2,
+    # Two histories of ``history_size``, the last gradient, the direction, and a copy while it searches a line.
+    "LBFGS": lambda given: 2 * int(given.get("history_size", 100)) + 2 + (given.get("line_search_fn") is not None),
+    "Adafactor": lambda _: 0,  # rows and columns only
+    "Muon": lambda _: 1,
+}
+
+
+def optimizer_tensors(optimizer: Mapping[str, Any]) -> int:
+    """Return how many tensors of its size an optimizer keeps for each trained parameter; scalars do not count."""
+    return _STATE[optimizer["type"]](optimizer)
+
+
+def training_memory(memory: Mapping[str, Any], *, optimizer: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
+    """Return the bytes of one training step: those of the preflight report, for this optimizer and batch.
+
+    Activations are those of float32 and grow with the batch; automatic mixed precision keeps about half of them.
+    """
+    activations = memory["activations_per_sample"] * batch_size
+    state = memory["gradients"] * optimizer_tensors(optimizer)
+    parts = {
+        "weights": memory["weights"],
+        "gradients": memory["gradients"],
+        "optimizer": state,
+        "activations": activations,
+    }
+    return {
+        **parts,
+        "total": sum(parts.values()),
+        "activations_per_sample": memory["activations_per_sample"],
+        "assumes": {"optimizer": optimizer["type"], "batch_size": batch_size},
+    }
