@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 DEMO_DATA ?= .demo
 DATA ?= .modelwright
 PORT ?= 8000
+WORKERS ?= 2
 
 .PHONY: help install demo up test check format bench chaos test-gpu clean
 
@@ -26,8 +27,8 @@ demo: install  ## Train a small network on real data with a service of its own, 
 up: install  ## Run the service on this machine until Ctrl-C
 	@$(BIN)/modelwright up --data $(DATA) --port $(PORT)
 
-test: install  ## Run the tests (minutes; without the long fault lane and without a GPU)
-	@$(BIN)/python -m pytest -m "not chaos and not gpu"
+test: install  ## Run the tests in WORKERS processes (minutes; without the long fault lane and without a GPU)
+	@$(BIN)/python -m pytest -m "not chaos and not gpu" -n $(WORKERS) --dist worksteal
 
 check: install  ## Lint, format, types, import contracts, source audits
 	@$(BIN)/ruff check .
