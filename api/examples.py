@@ -51,6 +51,21 @@ DATASETS: dict[str, dict[str, Any]] = {
     },
 }
 
+GRAPHS: dict[str, dict[str, Any]] = {
+    "article": {
+        "summary": "y = (x1 + w)(x2 + w): the gradient of w is the sum over two paths",
+        "value": {"model": MODELS["graph"]["value"], "inputs": {"x1": 1.0, "x2": 3.0}, "gradients": {"of": ["w"]}},
+    },
+    "drawn": {
+        "summary": "A batch of drawn inputs, without gradients",
+        "value": {
+            "model": "Sequential(Linear(4, 8), ReLU(), Linear(8, 2))",
+            "inputs": {"x": {"random": "randn", "shape": [2, 4], "seed": 0}},
+            "mode": "eval",
+        },
+    },
+}
+
 EDITS: dict[str, dict[str, Any]] = {
     "head": {
         "summary": "Another head, the rest frozen",

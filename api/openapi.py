@@ -10,8 +10,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import dataset_views, examples, views
+from api import dataset_views, examples, graph_views, views
 from services.datasets.schema import DatasetRequest
+from services.graphs.schema import GraphRequest
 from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
 
@@ -113,13 +114,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    known = {**vars(views), **vars(dataset_views)}.values()
+    known = {**vars(views), **vars(dataset_views), **vars(graph_views)}.values()
     shown = [view for view in known if isinstance(view, type) and issubclass(view, views.View)]
     requests: list[tuple[type[BaseModel], str]] = [
         (JobRequest, "validation"),
         (views.ModelDocument, "validation"),
         (EditRequest, "validation"),
         (DatasetRequest, "validation"),
+        (GraphRequest, "validation"),
     ]
     pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]

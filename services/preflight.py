@@ -18,7 +18,7 @@ from services.forkserver.limits import Limits
 
 TARGET = "services.modules.preflight:run"
 PORTRAIT = "services.modules.portrait:run"
-PRELOAD = ("services.modules.warm", "services.modules.portrait")
+PRELOAD = ("services.modules.warm", "services.modules.portrait", "services.modules.graph")
 CACHE_ENTRIES = 2_000
 _OPEN_FILES = 64
 _FIRST_WAIT_SECONDS = 60.0
@@ -58,6 +58,20 @@ class Preflight:
         """
         return self._report(PORTRAIT, definition, None, pointer)
 
+    def visit(self, target: str, payload: Mapping[str, Any], *, pointer: str = "", seconds: float) -> dict[str, Any]:
+        """Run ``target`` in a child, with ``payload`` and the quota of parameters, and return its report.
+
+        Nothing is remembered: the answer depends on more than the definition.
+
+        Raises:
+            InvalidRequest, Unavailable: as `check`.
+        """
+        quota = {"pointer": pointer, "max_parameters": self._settings.max_model_parameters}
+        answer = self._spawn(target, {**payload, **quota}, pointer, seconds)
+        if "report" in answer:
+            return dict(answer["report"])
+        raise InvalidRequest([Problem(**problem) for problem in answer["problems"]])
+
     def close(self) -> None:
         """End the fork server and its children."""
         self._server.close()
@@ -89,39 +103,41 @@ class Preflight:
     def _ask(
         self, target: str, definition: Definition, inputs: Mapping[str, Mapping[str, Any]] | None, pointer: str
     ) -> Answer:
+        payload = {
+            "document": definition.sent,
+            "inputs": None if inputs is None else {name: dict(one) for name, one in inputs.items()},
+            "pointer": pointer,
+            "max_parameters": self._settings.max_model_parameters,
+        }
+        return self._spawn(target, payload, pointer, self._settings.preflight_timeout_seconds)
+
+    def _spawn(self, target: str, payload: Mapping[str, Any], pointer: str, timeout_seconds: float) -> Answer:
         if not self._free.acquire(timeout=_FIRST_WAIT_SECONDS):
             raise Unavailable("All preflight processes are busy.")
         try:
-            payload = {
-                "document": definition.sent,
-                "inputs": None if inputs is None else {name: dict(one) for name, one in inputs.items()},
-                "pointer": pointer,
-                "max_parameters": self._settings.max_model_parameters,
-            }
-            with self._server.spawn(target, payload, limits=self._limits()) as child:
-                return self._await(child, pointer)
+            with self._server.spawn(target, payload, limits=self._limits(timeout_seconds)) as child:
+                return self._await(child, pointer, timeout_seconds)
         finally:
             self._free.release()
 
-    def _limits(self) -> Limits:
-        seconds = int(self._settings.preflight_timeout_seconds) + 1
+    def _limits(self, timeout_seconds: float) -> Limits:
+        seconds = int(timeout_seconds) + 1
         memory = self._settings.preflight_memory_bytes
         return Limits(memory_bytes=memory, cpu_seconds=seconds, open_files=_OPEN_FILES, file_bytes=1)
 
-    def _await(self, child: Child, pointer: str) -> Answer:
+    def _await(self, child: Child, pointer: str, timeout_seconds: float) -> Answer:
         """Wait for the answer until the deadline; a child that dies or hangs is the definition's doing."""
-        deadline = time.monotonic() + self._settings.preflight_timeout_seconds
+        deadline = time.monotonic() + timeout_seconds
         while not child.ended and time.monotonic() < deadline:
             for event in child.receive(max(deadline - time.monotonic(), 0.0)):
                 if "report" in event or "problems" in event:
                     return event
         died = child.ended
         child.kill()
-        seconds = self._settings.preflight_timeout_seconds
         detail = (
             "Trying this model used up the memory or the time that a check may take."
             if died
-            else f"One forward of this model on two samples does not end within {seconds:g} s."
+            else f"Trying this model does not end within {timeout_seconds:g} s."
         )
         problem = Problem("model_too_large", detail, pointer, "Make its layers smaller or its loops shorter.")
         return {"problems": [problem.to_dict()]}

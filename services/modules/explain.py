@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from services.definition import Definition
 from services.definition.problems import Place
 from services.errors import Problem
 from services.modules.build import Code
-from services.modules.record import Recorder, shapes
+from services.modules.record import shapes
 
 _SHAPE_WORDS = re.compile(
     r"shape|size|dim\b|dimension|expected|broadcast|channels|mat1|must match|normalized_shape|invalid for input"
@@ -22,6 +23,13 @@ _SHAPE_WORDS = re.compile(
     re.IGNORECASE,
 )
 _DTYPE_WORDS = re.compile(r"dtype|same type|scalar type|expected tensor for argument.*to have one of the following")
+
+
+class Running(Protocol):
+    """What is read of a record of the run: the modules whose forward has not ended, and the paths of all."""
+
+    stack: list[tuple[nn.Module, tuple[object, ...]]]
+    paths: dict[int, str]
 
 
 @dataclass(slots=True)
@@ -32,7 +40,7 @@ class Failure:
     definition: Definition
     code: Code
     stage: str
-    recorder: Recorder | None
+    recorder: Running | None
 
 
 @dataclass(slots=True)

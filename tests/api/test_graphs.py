@@ -1,0 +1,51 @@
+"""``/v1/graphs`` over HTTP: the article's example to the last digit, and what is refused."""
+
+import pytest
+
+from api import examples
+
+PRODUCT = examples.MODELS["graph"]["value"]
+ARTICLE = {"model": PRODUCT, "inputs": {"x1": 1.0, "x2": 3.0}, "gradients": {}}
+
+
+@pytest.fixture
+def problem():
+    from tests.api.conftest import problem_of
+
+    return problem_of
+
+
+def test_every_example_of_the_document_is_answered(client):
+    for example in examples.GRAPHS.values():
+        answer = client.post("/v1/graphs", json=example["value"])
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["object"] == "graph"
+
+
+def test_the_gradient_of_the_articles_example_is_the_sum_over_its_two_paths(client):
+    graph = client.post("/v1/graphs", json=ARTICLE).json()
+    names = {node["id"]: node["name"] for node in graph["nodes"]}
+    values = {node["name"]: node["value"] for node in graph["nodes"]}
+    assert values == {"x1": 1.0, "x2": 3.0, "w": 2.0, "a": 3.0, "b": 5.0, "y": 15.0}
+    assert [
+        (one["name"], [names[i] for i in one["inputs"]], names[one["outputs"][0]]) for one in graph["operations"]
+    ] == [
+        ("add", ["x1", "w"], "a"),
+        ("add", ["x2", "w"], "b"),
+        ("mul", ["a", "b"], "y"),
+    ]
+    w = next(leaf for leaf in graph["gradients"]["leaves"] if leaf["name"] == "w")
+    assert w["autograd"]["value"] == 8.0
+    assert [(path["text"], path["contribution"]["value"]) for path in w["paths"]["items"]] == [
+        ("y → a → w", 5.0),
+        ("y → b → w", 3.0),
+    ]
+    assert [
+        [(step["name"], step["formula"], step["derivative"]) for step in path["steps"]] for path in w["paths"]["items"]
+    ] == [
+        [("∂y/∂a", "b", 5.0), ("∂a/∂w", "1", 1.0)],
+        [("∂y/∂b", "a", 3.0), ("∂b/∂w", "1", 1.0)],
+    ]
+    assert (w["check"]["sum_of_paths"], w["check"]["autograd"]) == (8.0, 8.0)
+    assert w["check"]["finite_difference"] == pytest.approx(8.0, abs=1e-7)
+    assert w["paths"]["left_out"] == {"count": 0, "reason": None, "sum": None}
