@@ -58,9 +58,7 @@ def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: Find
     check_fit(sections, report)
     # Not asked of the child: it depends on numbers that a sweep changes, and the report is remembered without them.
     memory = training_memory(
-        report["memory_bytes"],
-        optimizer=sections["training"]["optimizer"],
-        batch_size=sections["data"]["batch_size"],
+        report["memory_bytes"], training=sections["training"], batch_size=sections["data"]["batch_size"]
     )
     resolved = {
         "definition": definition.document,

@@ -23,7 +23,7 @@ from services.training.memory import training_memory
 
 BATCH = 2
 """Samples in the trial batch: one would be refused by batch normalisation."""
-_ASSUMED: dict[str, Any] = {"optimizer": {"type": "Adam"}, "batch_size": 1}
+_ASSUMED: dict[str, Any] = {"training": {"optimizer": {"type": "Adam"}}, "batch_size": 1}
 """What the report on memory assumes; who knows the plan asks ``training_memory`` again."""
 MAX_REAL_BYTES = 2 << 30
 """A model that needs real numbers in preflight (a branch that depends on data) may have weights of this size."""

@@ -1,4 +1,4 @@
-"""What one training step holds in memory: weights, gradients, the optimizer's state, activations kept for backward."""
+"""What one training step holds in memory: weights and their averages, gradients, optimizer state, activations."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _STATE: dict[str, _Tensors] = {
     "RMSprop": lambda given: 1 + (given.get("momentum", 0) != 0) + bool(given.get("centered")),
     "ASGD": lambda _: 1,
     "Rprop": lambda _: 2,
-    # Two histories of ``history_size``, the last gradient, the direction, and a copy while it searches a line.
-    "LBFGS": lambda given: 2 * int(given.get("history_size", 100)) + 2 + (given.get("line_search_fn") is not None),
+    # Two histories of ``history_size``, the last gradient and the direction.
+    "LBFGS": lambda given: 2 * int(given.get("history_size", 100)) + 2,
     "Adafactor": lambda _: 0,  # rows and columns only
+    "SparseAdam": lambda _: 2,
     "Muon": lambda _: 1,
 }
 
@@ -32,15 +33,19 @@ def optimizer_tensors(optimizer: Mapping[str, Any]) -> int:
     return _STATE[optimizer["type"]](optimizer)
 
 
-def training_memory(memory: Mapping[str, Any], *, optimizer: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
-    """Return the bytes of one training step: those of the preflight report, for this optimizer and batch.
+def training_memory(memory: Mapping[str, Any], *, training: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
+    """Return the bytes of one training step: those of the preflight report, for this plan and batch.
 
-    Activations are those of float32 and grow with the batch; automatic mixed precision keeps about half of them.
+    A bound rather than a forecast: activations are those of float32 (bf16 and fp16 keep about half of them), and what
+    the plan freezes is counted as if it trained.
     """
+    optimizer = training["optimizer"]
+    averages = sum(training.get(kind) is not None for kind in ("ema", "swa"))
     activations = memory["activations_per_sample"] * batch_size
     state = memory["gradients"] * optimizer_tensors(optimizer)
     parts = {
         "weights": memory["weights"],
+        "averages": memory["weights"] * averages,
         "gradients": memory["gradients"],
         "optimizer": state,
         "activations": activations,
