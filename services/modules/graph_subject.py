@@ -18,7 +18,7 @@ from services.modules.build import Code, compile_definition
 from services.modules.emit import FACTORY
 from services.modules.explain import Failure, Running, explain
 from services.modules.graph_capture import Capture
-from services.modules.preflight import MAX_REAL_BYTES, count_parameters, memory_bytes
+from services.modules.preflight import MAX_REAL_BYTES, count_parameters
 from services.modules.shortcuts import without_draws
 
 _LEAF_WRITTEN = "leaf Variable that requires grad"
@@ -138,7 +138,7 @@ class _LeafWritten(Exception):
 
 def _check_size(outline: nn.Module, limit: int | None) -> None:
     total = count_parameters(outline)["total"]
-    weights = memory_bytes(outline, 0, "SGD")["weights"]
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in [*outline.parameters(), *outline.buffers()])
     if limit is not None and total > limit:
         detail = f"This model has {total:,} parameters; at most {limit:,} are allowed."
         raise InvalidRequest([Problem("model_too_large", detail, "", "Make its layers smaller.")])
