@@ -12,8 +12,9 @@ import torch
 from services.definition import Definition, check
 from services.errors import InvalidRequest, Problem
 from services.modules.graph_document import document, name_outputs
-from services.modules.graph_gradients import Wanted, differentiate, path_count
+from services.modules.graph_gradients import Wanted, differentiate
 from services.modules.graph_inputs import given_inputs, sample_of
+from services.modules.graph_path_document import path_count
 from services.modules.graph_subject import Subject, build_subject
 from services.modules.graph_weights import read_weights
 from services.modules.preflight import Channel

@@ -22,6 +22,8 @@ STEP = 6e-6
 MAX_ELEMENTS = 8
 """Leaves with more elements are checked along one direction instead of element by element."""
 MAX_RUNS = 400
+TOLERANCE = 1e-5
+"""Two gradients agree when they differ by no more than this, times the norm of the gradient where that is above 1."""
 
 
 @dataclass(slots=True)
@@ -35,8 +37,16 @@ class Verified:
     along: tuple[float, float] | None = None
     """Along one direction: by finite differences, and by autograd."""
 
+    def _agrees(self, difference: float | None) -> bool | None:
+        size = float(torch.linalg.vector_norm(self.autograd)) if self.autograd.numel() else 0.0
+        return None if difference is None else difference <= TOLERANCE * max(1.0, size)
+
     def document(self) -> dict[str, Any]:
-        """Return the JSON form; the differences are the largest absolute ones."""
+        """Return the JSON form; the differences are the largest absolute ones.
+
+        Where finite differences disagree, the function has a kink or a jump there, or the definition stops or replaces
+        the gradient (``detach``).
+        """
         paths = _distance(self.sum_of_paths, self.autograd)
         finite = None
         if self.difference is not None:
@@ -49,6 +59,7 @@ class Verified:
             "finite_difference": None if self.difference is None else value_of(self.difference),
             "along_direction": None if self.along is None else [number(one) for one in self.along],
             "max_abs_difference": number(max(paths, finite or 0.0)),
+            "agrees": {"paths": self._agrees(paths), "finite_difference": self._agrees(finite)},
             "differences": {"paths": number(paths), "finite_difference": None if finite is None else number(finite)},
         }
 
@@ -82,6 +93,8 @@ class Checks:
             "step": STEP,
             "runs": self.runs,
             "leaves": len(rows),
+            "tolerance": TOLERANCE,
+            "agrees": all(value is not False for row in rows for value in row["agrees"].values()) if rows else None,
             "max_abs_difference": max(numbers) if numbers and len(numbers) == len(differences) else None,
             "reason": self.reason,
         }

@@ -79,11 +79,17 @@ def name_outputs(definition: Definition, capture: Capture, result: object) -> di
 
 
 def first_non_finite(capture: Capture) -> Operation | None:
-    """Return the first operation that made a NaN or an infinity of finite inputs."""
+    """Return the first operation that made a NaN or an infinity of finite inputs, else the first NaN of infinities.
+
+    What no data went into, such as a mask that is filled with -inf, was meant so: it counts as given.
+    """
     bad = {node for node in capture.nodes if not _is_finite(node)}
-    for operation in capture.operations:
-        if any(node in bad for node in operation.outputs) and not any(node in bad for node in operation.inputs):
-            return operation
+    wrong = {node for node in bad if bool(node.tensor_value().isnan().any())}
+    for found in (bad, wrong):
+        for operation in capture.operations:
+            made = operation.inputs and any(node in found for node in operation.outputs)
+            if made and not any(node in found for node in operation.inputs):
+                return operation
     return None
 
 
@@ -231,7 +237,8 @@ def _is_finite(node: Node) -> bool:
 
 
 def _non_finite(capture: Capture, first: Operation | None) -> dict[str, Any] | None:
-    given = [node.id for node in capture.nodes if node.producer is None and not _is_finite(node)]
+    sources = [node for node in capture.nodes if node.producer is None or not node.producer.inputs]
+    given = [node.id for node in sources if not _is_finite(node)]
     if first is None and not given:
         return None
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +13,12 @@ from services.definition.problems import nearest_hint
 from services.errors import InvalidRequest, Problem
 from services.modules.graph_capture import Capture
 from services.modules.graph_check import Question, Verified, verify
-from services.modules.graph_formulas import formula
 from services.modules.graph_nodes import Node, Operation
-from services.modules.graph_paths import MAX_PULLS, Budget, Listing, Path, list_paths
+from services.modules.graph_path_document import MAX_LISTED_LEAVES, PathWriter
+from services.modules.graph_paths import MAX_PULLS, Budget, Listing, list_paths
 from services.modules.graph_subject import Subject
 from services.modules.graph_sweep import Sweep, sweep
 from services.modules.graph_values import described, number, value_of
-
-EXACT_INTEGER = 2**53
-"""Larger counts are written as text: JSON readers may keep numbers as doubles."""
-MAX_JACOBIAN = 64
-MAX_LISTED_LEAVES = 50
-"""Paths are listed for so many leaves, unless the request names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +98,8 @@ def differentiate(
     checks = verify(
         subject, capture, Question(target.position, wanted.element, [_name(leaf) for leaf in leaves], deadline)
     )
-    rows = [_leaf(leaf, exact[leaf], listings.get(leaf), found, checks.leaves.get(_name(leaf))) for leaf in leaves]
+    writer = PathWriter(found)
+    rows = [_leaf(leaf, exact[leaf], listings.get(leaf), writer, checks.leaves.get(_name(leaf))) for leaf in leaves]
     value = (target.node.tensor_value() * target.cotangent).sum()
     answer = {
         "output": {
@@ -124,11 +118,6 @@ def differentiate(
         "check": checks.summary(),
     }
     return answer, found
-
-
-def path_count(count: int) -> int | str:
-    """Return a count as JSON can carry it: beyond 2^53 as text."""
-    return count if count <= EXACT_INTEGER else str(count)
 
 
 def _listings(
@@ -158,7 +147,7 @@ def _autograd(target: Target, leaves: Sequence[Node]) -> dict[Node, torch.Tensor
 
 
 def _leaf(
-    leaf: Node, exact: torch.Tensor | None, listing: Listing | None, found: Sweep, check: Verified | None
+    leaf: Node, exact: torch.Tensor | None, listing: Listing | None, writer: PathWriter, check: Verified | None
 ) -> dict[str, Any]:
     zero = torch.zeros_like(leaf.tensor_value())
     return {
@@ -167,94 +156,9 @@ def _leaf(
         "shape": list(zero.shape),
         "autograd": described(zero if exact is None else exact),
         "reached": exact is not None,
-        "paths": _paths(leaf, listing, found),
+        "paths": writer.paths(leaf, listing),
         "check": check and check.document(),
     }
-
-
-def _paths(leaf: Node, listing: Listing | None, found: Sweep) -> dict[str, Any]:
-    count = found.counts.get(leaf, 0)
-    if listing is None:
-        reason = f"Paths are listed for the first {MAX_LISTED_LEAVES} leaves; name this one in gradients.of."
-        return {"count": path_count(count), "listed": 0, "method": None, "items": [],
-                "left_out": {"count": path_count(count), "reason": reason, "sum": None}}  # fmt: skip
-    whole = found.gradients.get(leaf)
-    items = [_path(path, found, whole) for path in listing.paths]
-    return {
-        "count": path_count(count),
-        "listed": len(items),
-        "method": listing.method,
-        "items": items,
-        "left_out": _left_out(listing, whole),
-    }
-
-
-def _left_out(listing: Listing, whole: torch.Tensor | None) -> dict[str, Any]:
-    rest = listing.count - len(listing.paths)
-    if not rest or whole is None:
-        return {"count": 0, "reason": None, "sum": None}
-    shown = whole.clone()
-    for path in listing.paths:
-        shown -= path.contribution
-    reasons = {
-        "pulls": f"The search stopped after its share of {MAX_PULLS} products.",
-        "time": "The search stopped at its share of the time.",
-        None: f"{len(listing.paths)} paths were asked for."
-        if listing.method == "all"
-        else f"{len(listing.paths)} paths were asked for; {listing.computed} were computed to choose from.",
-    }
-    return {"count": path_count(rest), "reason": reasons[listing.stopped], "sum": described(shown)}
-
-
-def _path(path: Path, found: Sweep, whole: torch.Tensor | None) -> dict[str, Any]:
-    nodes = path.nodes() or [found.output]
-    total = float(torch.linalg.vector_norm(whole.double())) if whole is not None else 0.0
-    return {
-        "nodes": [node.id for node in nodes],
-        "operations": [operation.id for operation, _, _ in path.steps],
-        "text": " → ".join(label(node) for node in nodes),
-        "steps": [_step(step, found) for step in path.steps],
-        "contribution": described(path.contribution),
-        "share": number(path.norm / total) if total and math.isfinite(path.norm) else None,
-    }
-
-
-def label(node: Node) -> str:
-    """Return what people call a node: its name, its number, or its operation."""
-    if node.tensor is None:
-        return str(node.value)
-    if node.name:
-        return node.name
-    return f"{node.producer.name}_{node.id}" if node.producer is not None else node.id
-
-
-def _step(step: tuple[Operation, int, int], found: Sweep) -> dict[str, Any]:
-    operation, position, slot = step
-    begin, end = operation.outputs[position], operation.inputs[slot]
-    return {
-        "from": begin.id,
-        "to": end.id,
-        "operation": operation.id,
-        "input": slot,
-        "name": f"∂{label(begin)}/∂{label(end)}",
-        "formula": formula(operation, slot, label),
-        "derivative": _derivative(step, found),
-    }
-
-
-def _derivative(step: tuple[Operation, int, int], found: Sweep) -> Any:  # noqa: ANN401 - nested lists of numbers
-    """Return the local derivative where it is small: a number for scalars, else output shape + input shape."""
-    operation, position, slot = step
-    begin, end = operation.outputs[position].tensor_value(), operation.inputs[slot].tensor_value()
-    if begin.numel() * end.numel() > MAX_JACOBIAN:
-        return None
-    rows = []
-    for index in range(begin.numel()):
-        unit = torch.zeros(begin.numel(), dtype=begin.dtype)
-        unit[index] = 1.0
-        part = found.replays.of(operation).pull(position, unit.view(begin.shape))[slot]
-        rows.append(torch.zeros_like(end) if part is None else part)
-    return value_of(torch.stack(rows).reshape([*begin.shape, *end.shape])) if rows else None
 
 
 def _output_index(names: list[str], differentiable: list[bool], wanted: Wanted) -> int:
