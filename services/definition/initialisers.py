@@ -8,7 +8,7 @@ import re
 from services.definition import weights
 from services.definition.catalog import CATALOG
 from services.definition.expressions import Expressions
-from services.definition.names import check_member, is_name
+from services.definition.names import check_member, is_name, is_number
 from services.definition.parsing import Text, parse_expression, type_name
 from services.definition.positions import expression, module, parameter_value
 from services.definition.problems import Place, mark, nearest_hint
@@ -158,7 +158,7 @@ class Initialisers:
         key = self._key(name, place)
         if kind == "buffer":
             return [self._buffer(key, content, value)]
-        if isinstance(key, ast.Constant):
+        if isinstance(key, ast.Constant) and not is_number(name):
             target = ast.Attribute(ast.Name("self", ast.Load()), name, ast.Store())
             return [ast.Assign([target], content)]
         return [self._registered(kind, key, content, place)]

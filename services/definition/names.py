@@ -10,6 +10,7 @@ from services.definition.limits import MAX_NAME_CHARACTERS
 from services.definition.problems import Place, Problems
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_NUMBER = re.compile(r"(0|[1-9][0-9]{0,5})\Z")
 ROOTS = frozenset({"torch", "nn", "F", "math", "init"})
 BUILTINS = frozenset(
     [
@@ -43,6 +44,11 @@ def is_name(name: object) -> bool:
     return isinstance(name, str) and bool(_NAME.match(name)) and len(name) <= MAX_NAME_CHARACTERS
 
 
+def is_number(name: object) -> bool:
+    """Return whether ``name`` is a number as ``Sequential`` names its layers: a part, but never an attribute."""
+    return isinstance(name, str) and bool(_NUMBER.match(name))
+
+
 def check_local(name: str, place: Place, problems: Problems) -> bool:
     """Check the name of a local variable, argument or parameter."""
     if name == "_":
@@ -58,6 +64,8 @@ def check_local(name: str, place: Place, problems: Problems) -> bool:
 
 def check_member(name: str, place: Place, problems: Problems) -> bool:
     """Check the name of a child, parameter, buffer, value or method: it becomes an attribute of the module."""
+    if is_number(name):
+        return True
     if not is_name(name) or "__" in name:
         problems.add("invalid_argument", f"{name[:80]!r} is not a name.", place, _FORM)
     elif keyword.iskeyword(name) or name in CATALOG.reserved or name == "self":

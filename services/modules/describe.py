@@ -17,7 +17,7 @@ from services.modules.describe_layers import Undescribable, constructor
 from services.modules.describe_source import Methods, Source
 from services.modules.describe_trace import traced
 
-_CONTAINERS = {nn.Sequential: "layers", nn.ModuleList: "layers", nn.ModuleDict: "layers"}
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 MAX_LITERAL_ELEMENTS = 4_096
 """A buffer that is not saved with the weights is written out, up to this size."""
 
@@ -97,7 +97,7 @@ class _Describer:
             values = {name: _tensor(name, tensor, path) for name, tensor in module._parameters.items()}
             listed = isinstance(module, nn.ParameterList)
             return {"type": kind.__name__, "parameters": list(values.values()) if listed else values}
-        if kind in _CONTAINERS:
+        if _is_plain_container(module):
             return self._container(module, path)
         if getattr(nn, kind.__name__, None) is kind and kind.__name__ in CATALOG.classes:
             return constructor(module, path, self.position)
@@ -105,10 +105,11 @@ class _Describer:
 
     def _container(self, module: nn.Module, path: str) -> Any:  # noqa: ANN401 - a module position
         children = [(name, self.position(child, _join(path, name))) for name, child in module._modules.items() if child]
+        kind = next(one.__name__ for one in _CONTAINERS if isinstance(module, one))
         numbered = [name for name, _ in children] == [str(index) for index in range(len(children))]
         if isinstance(module, nn.ModuleDict) or not numbered:
-            return {"type": type(module).__name__, "layers": [{name: child} for name, child in children]}
-        return {"type": type(module).__name__, "layers": [child for _, child in children]}
+            return {"type": kind, "layers": [{name: child} for name, child in children]}
+        return {"type": kind, "layers": [child for _, child in children]}
 
     def _own(self, module: nn.Module, path: str) -> str:
         """Return the name of the definition of a module of the user's own class."""
@@ -164,6 +165,14 @@ class _Describer:
         line = self.source.lines.get(value if isinstance(value, str) else "")
         where = f"{line}: " if line else ""
         return Problem("cannot_describe", f"{where}{problem.detail}", problem.pointer, problem.hint, problem.column)
+
+
+def _is_plain_container(module: nn.Module) -> bool:
+    """Return whether a module is one of torch's containers, or of a class that only fills one."""
+    base = next((one for one in _CONTAINERS if isinstance(module, one)), None)
+    if base is None or module._parameters or module._buffers:
+        return False
+    return type(module) is base or type(module).forward is base.forward
 
 
 def _tensor(name: str, value: nn.Parameter | None, path: str) -> dict[str, Any]:

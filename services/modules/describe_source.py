@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
-import math
 import textwrap
 import types
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn import functional
 
 from services.definition.limits import MAX_AT_MOST
-from services.definition.names import BUILTINS
 from services.modules.describe_layers import Undescribable
-
-_ROOTS = {torch: "torch", functional: "F", math: "math", nn: "nn"}
+from services.modules.describe_syntax import Conversion, public_name
 
 
 @dataclass(slots=True)
@@ -42,29 +37,29 @@ class Source:
     def methods(self, module: nn.Module, path: str) -> Methods:
         """Return the code of a module from its ``forward`` on."""
         found = Methods()
-        waiting = ["forward"]
+        waiting: dict[str, Any] = {"forward": type(module).forward}
         while waiting:
-            name = waiting.pop()
+            name, function = waiting.popitem()
             if name in found.functions:
                 continue
-            function = getattr(type(module), name)
-            reader = _Reader(self, module, function, f"{type(module).__name__} {path!r}")
+            reader = Reader(self, module, function, f"{type(module).__name__} {path!r}")
             found.functions[name] = reader.read()
             found.helpers.update(reader.helpers)
+            waiting.update(reader.inherited)
             for attribute in sorted(reader.attributes):
                 self._attribute(attribute, module, found, waiting)
         return found
 
-    def _attribute(self, name: str, module: nn.Module, found: Methods, waiting: list[str]) -> None:
+    def _attribute(self, name: str, module: nn.Module, found: Methods, waiting: dict[str, Any]) -> None:
         if name in module._modules or name in module._parameters or name in module._buffers or name == "training":
             return
         value = getattr(module, name, None)
         if isinstance(value, types.MethodType):
-            waiting.append(name)
+            waiting[public_name(name, module)] = value.__func__
         elif value is None or isinstance(value, bool | int | float):
-            found.constants[name] = value
+            found.constants[public_name(name, module)] = value
         elif _is_plain(value):
-            found.constants[name] = repr(value)
+            found.constants[public_name(name, module)] = repr(value)
         else:
             raise Undescribable(
                 f"self.{name} of {type(module).__name__} is {value!r:.60}: no module, tensor or number."
@@ -79,15 +74,18 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-class _Reader:
+class Reader:
     """Converts one function."""
 
     def __init__(self, source: Source, module: nn.Module | None, function: Any, owner: str) -> None:  # noqa: ANN401
         self.source = source
         self.owner = owner
+        self.module = module
         self.function = inspect.unwrap(function)
         self.attributes: set[str] = set()
         self.helpers: dict[str, Any] = {}
+        self.inherited: dict[str, Any] = {}
+        """Methods of parent classes that ``super()`` reaches, by the names they get."""
         try:
             lines, first = inspect.getsourcelines(self.function)
         except (OSError, TypeError):
@@ -162,7 +160,7 @@ class _Reader:
         return text
 
     def _converted(self, node: ast.AST) -> ast.AST:
-        converted: ast.AST = _Conversion(self).visit(node)
+        converted: ast.AST = Conversion(self).visit(node)
         return ast.fix_missing_locations(converted)
 
     def global_value(self, name: str) -> object:
@@ -174,62 +172,8 @@ class _Reader:
         """Describe a module-level function that the code calls."""
         name = function.__name__
         if name not in self.helpers:
-            reader = _Reader(self.source, None, function, name)
+            reader = Reader(self.source, None, function, name)
             reader.helpers = self.helpers  # one table, so that functions that call each other are read once
             self.helpers[name] = {}
             self.helpers[name] = reader.read()
         return name
-
-
-class _Conversion(ast.NodeTransformer):
-    """Writes Python's spellings the way the language writes them."""
-
-    def __init__(self, reader: _Reader) -> None:
-        self.reader = reader
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: PLR0911 - one case a line
-        """Resolve global names: modules, constants, functions."""
-        if node.id == self.reader.self_name:
-            return ast.Name("self", node.ctx)
-        if isinstance(node.ctx, ast.Store) or node.id in BUILTINS:
-            return node
-        value = self.reader.global_value(node.id)
-        if isinstance(value, types.ModuleType) and value in _ROOTS:
-            return ast.Name(_ROOTS[value], node.ctx)
-        if isinstance(value, bool | int | float | str):
-            return ast.Constant(value)
-        for space in (torch, functional, math):
-            name = str(getattr(value, "__name__", ""))
-            if callable(value) and getattr(space, name, None) is value:
-                return ast.Attribute(ast.Name(_ROOTS[space]), name, node.ctx)
-        if isinstance(value, types.FunctionType):
-            return ast.Name(self.reader.helper(node, value), node.ctx)
-        return node
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        """Note which attributes of self are read."""
-        if isinstance(node.value, ast.Name) and node.value.id == self.reader.self_name:
-            self.reader.attributes.add(node.attr)
-        return self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        """``getattr(self, name)`` is ``self[name]``; ``float("-inf")`` is ``-math.inf``."""
-        text = ast.unparse(node)
-        if text in {"float('-inf')", "float('inf')"}:
-            infinity = ast.Attribute(ast.Name("math"), "inf")
-            return ast.UnaryOp(ast.USub(), infinity) if "-" in text else infinity
-        if isinstance(node.func, ast.Name) and node.func.id == "getattr" and len(node.args) == 2:
-            return ast.Subscript(self.visit(node.args[0]), self.visit(node.args[1]), ast.Load())
-        return self.generic_visit(node)
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        """``f"stage{i}"`` is ``'stage' + str(i)``."""
-        parts: list[ast.expr] = []
-        for value in node.values:
-            inner = value.value if isinstance(value, ast.FormattedValue) else value
-            text = ast.Call(ast.Name("str"), [self.visit(inner)], [])
-            parts.append(text if isinstance(value, ast.FormattedValue) else value)
-        result = parts[0] if parts else ast.Constant("")
-        for part in parts[1:]:
-            result = ast.BinOp(result, ast.Add(), part)
-        return result

@@ -19,13 +19,8 @@ from tests.conformance.test_conformance import assert_equal, inputs_of, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
-UNDESCRIBABLE = {
-    "article own Sequential",  # walks self._modules
-    "DenseNet",  # subclasses ModuleDict
-}
 
-
-@pytest.mark.parametrize("case", [case for case in CASES if case.name not in UNDESCRIBABLE], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_ordinary_classes_are_described_from_their_source(case):
     torch.manual_seed(3)
     original = case.original()
