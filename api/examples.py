@@ -66,6 +66,37 @@ GRAPHS: dict[str, dict[str, Any]] = {
     },
 }
 
+GRAPH_DIFFS: dict[str, dict[str, Any]] = {
+    "fancy": {
+        "summary": "The article's FancyMLP: larger inputs, more turns",
+        "value": {
+            "model": {
+                "modules": {
+                    "FancyMLP": {
+                        "init": [{"rand_weight": {"buffer": "rand(20, 20)"}}, {"linear": "Linear(20, 20)"}],
+                        "forward": [
+                            "x = self.linear(x)",
+                            "x = F.relu(torch.mm(x, self.rand_weight) + 1)",
+                            "x = self.linear(x)",
+                            {"while": "x.norm() > 1", "at_most": 1000, "do": ["x = x / 2"]},
+                            {"if": "x.norm() < 0.8", "then": ["x = x * 10"]},
+                            "return x.sum()",
+                        ],
+                    }
+                },
+                "model": "FancyMLP()",
+            },
+            "runs": [
+                {"name": "small", "inputs": {"x": {"random": "rand", "shape": [2, 20], "seed": 0}}},
+                {
+                    "name": "large",
+                    "inputs": {"x": {"random": "randint", "high": 100, "shape": [2, 20], "dtype": "float32"}},
+                },
+            ],
+        },
+    }
+}
+
 EDITS: dict[str, dict[str, Any]] = {
     "head": {
         "summary": "Another head, the rest frozen",

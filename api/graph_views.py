@@ -30,3 +30,19 @@ class GraphView(View):
     truncated: dict[str, Any] | None
     backward: dict[str, Any] = Field(description="Autograd's own graph: `nodes` and `edges`.")
     gradients: dict[str, Any] | None
+
+
+class GraphDiffView(View):
+    """In what runs of one definition differ."""
+
+    object: Literal["graph_diff"]
+    format: Literal["graph_diff/1"]
+    mode: Literal["train", "eval"]
+    seed: int
+    dtype: str
+    runs: list[dict[str, Any]] = Field(description="Inputs, outputs, totals, loops and branches of each run.")
+    same: bool = Field(description="Whether all runs built the same graph.")
+    differences: dict[str, list[dict[str, Any]]] = Field(
+        description="`loops` with their turns, `branches` with what was taken, `operations` and `modules` with counts; "
+        "one entry for each run, in order."
+    )

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from api import examples
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, SubmissionSlot
-from api.graph_views import GraphView
+from api.graph_views import GraphDiffView, GraphView
 from api.openapi import answer, json_request, problems
 from api.query import no_query
 from api.responses import json_answer
@@ -33,8 +33,28 @@ def create_graph(caller: Reader, body: JsonBody, _slot: SubmissionSlot, parts: S
     gradient by autograd and the contribution of every path from the output, whose sum it is; both are compared in
     float64 with finite differences. Nothing is stored.
     """
-    with parts.database.read_session() as session:
-        made = service.make_graph(
-            session, tenant_id=caller.tenant_id, body=body, preflight=parts.preflight, settings=parts.settings
-        )
+    made = service.make_graph(
+        parts.database, tenant_id=caller.tenant_id, body=body, preflight=parts.preflight, settings=parts.settings
+    )
+    return json_answer(made)
+
+
+@router.post(
+    "/diff",
+    summary="See how data change the graph",
+    dependencies=[Depends(no_query)],
+    responses={
+        **answer(200, GraphDiffView, "Each run's totals, and in what they differ."),
+        **problems(400, 401, 403, 408, 413, 415, 422, 503),
+    },
+    openapi_extra=json_request("GraphDiffRequest", examples.GRAPH_DIFFS),
+)
+def compare_graphs(caller: Reader, body: JsonBody, _slot: SubmissionSlot, parts: ServiceParts) -> Response:
+    """Run one definition on two or more inputs: turns of each loop, branches taken, operations that only some ran.
+
+    All runs begin from the same weights and the same seed, so what differs is the data's doing.
+    """
+    made = service.make_diff(
+        parts.database, tenant_id=caller.tenant_id, body=body, preflight=parts.preflight, settings=parts.settings
+    )
     return json_answer(made)

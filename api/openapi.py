@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from api import dataset_views, examples, graph_views, views
 from services.datasets.schema import DatasetRequest
-from services.graphs.schema import GraphRequest
+from services.graphs.schema import GraphDiffRequest, GraphRequest
 from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
 
@@ -122,6 +122,7 @@ def _schemas() -> dict[str, Any]:
         (EditRequest, "validation"),
         (DatasetRequest, "validation"),
         (GraphRequest, "validation"),
+        (GraphDiffRequest, "validation"),
     ]
     pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from services.training.model import MAX_SEED, Section, problem
+from services.training.schema import Split
 
 MAX_OPERATIONS = 20_000
 MAX_VALUES = 4096
 MAX_PATHS = 200
+MAX_ROWS = 256
+MAX_RUNS = 8
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -60,12 +63,55 @@ class Subject(Section):
         return self
 
 
-class GraphRequest(Subject):
-    """``POST /v1/graphs``."""
+class RowsSection(Section):
+    """Rows of a data set as the inputs."""
+
+    dataset: Name = Field(description="The name of a built-in data set, or the id of one of yours.")
+    rows: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MAX_ROWS)] = Field(
+        description="Which rows: numbers from 0, of the whole data set or of a `part` of it."
+    )
+    inputs: Annotated[list[Name], Field(min_length=1, max_length=64)] | None = Field(
+        None, description="Columns in the order of the model's inputs; by default as a job would choose them."
+    )
+    part: Literal["train", "validation", "test"] | None = Field(None, description="Count rows within this part.")
+    split: Split = Field(
+        default_factory=lambda: Split(train=0.8, validation=0.1, test=0.1, seed=0),
+        description="How the rows are cut into parts, as in a job.",
+    )
+
+
+class RunSection(Section):
+    """What one run is given: inputs, or rows of a data set."""
 
     inputs: dict[str, Any] | None = Field(
         None,
         description="Each input by name: numbers in nested lists, or `{random, shape, seed}`; by default small samples "
         "of the declared shapes.",
     )
+    data: RowsSection | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> RunSection:
+        if self.inputs is not None and self.data is not None:
+            raise problem("extra_forbidden", "Give inputs or data, one of them.", pointer="/data")
+        return self
+
+
+class GraphRequest(Subject, RunSection):
+    """``POST /v1/graphs``."""
+
     gradients: GradientsSection | None = Field(None, description="`{}` asks for all of them; absent: none.")
+
+
+class NamedRun(RunSection):
+    """One of the runs that are compared."""
+
+    name: Name | None = None
+
+
+class GraphDiffRequest(Subject):
+    """``POST /v1/graphs/diff``."""
+
+    runs: Annotated[list[NamedRun], Field(min_length=2, max_length=MAX_RUNS)] = Field(
+        description="Two or more runs of one definition, each with its own inputs."
+    )

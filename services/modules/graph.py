@@ -13,7 +13,7 @@ from services.definition import Definition, check
 from services.errors import InvalidRequest, Problem
 from services.modules.graph_document import document, name_outputs
 from services.modules.graph_gradients import Wanted, differentiate
-from services.modules.graph_inputs import given_inputs, sample_of
+from services.modules.graph_inputs import builtin_rows, given_inputs, sample_of
 from services.modules.graph_path_document import path_count
 from services.modules.graph_subject import Subject, build_subject
 from services.modules.graph_weights import read_weights
@@ -43,8 +43,8 @@ def graph(definition: Definition, request: Mapping[str, Any]) -> dict[str, Any]:
         InvalidRequest: the run fails, or the gradients that are asked for do not exist.
     """
     deadline = time.monotonic() + request["seconds"]
-    with _below(request["pointer"]):
-        subject = make_subject(definition, request, request["inputs"])
+    with below(request["pointer"]):
+        subject = make_subject(definition, request, request)
         capture, result = subject.capture(max_operations=request["operations"])
     outputs = name_outputs(definition, capture, result)
     gradients, at_nodes, paths = None, {}, None
@@ -61,8 +61,8 @@ def graph(definition: Definition, request: Mapping[str, Any]) -> dict[str, Any]:
     return {**answer, "gradients": gradients}
 
 
-def make_subject(definition: Definition, request: Mapping[str, Any], inputs: Mapping[str, Any] | None) -> Subject:
-    """Build what is run.
+def make_subject(definition: Definition, request: Mapping[str, Any], given: Mapping[str, Any]) -> Subject:
+    """Build what is run on ``given``: its ``inputs``, its ``builtin`` rows, or samples of the declared inputs.
 
     Raises:
         InvalidRequest: the definition cannot be built, or the weights are another model's.
@@ -70,7 +70,7 @@ def make_subject(definition: Definition, request: Mapping[str, Any], inputs: Map
     dtype: torch.dtype = getattr(torch, request["dtype"])
     return build_subject(
         definition,
-        sample_of(definition.inputs, request["seed"]) if inputs is None else given_inputs(inputs, dtype),
+        _inputs(definition, request, given, dtype),
         weights=None if request["weights"] is None else read_weights(request["weights"]),
         training=request["training"],
         seed=request["seed"],
@@ -79,8 +79,18 @@ def make_subject(definition: Definition, request: Mapping[str, Any], inputs: Map
     )
 
 
+def _inputs(
+    definition: Definition, request: Mapping[str, Any], given: Mapping[str, Any], dtype: torch.dtype
+) -> dict[str, torch.Tensor | None]:
+    if given["builtin"] is not None:
+        return builtin_rows(**given["builtin"])
+    if given["inputs"] is not None:
+        return given_inputs(given["inputs"], dtype)
+    return sample_of(definition.inputs, request["seed"])
+
+
 @contextmanager
-def _below(pointer: str) -> Iterator[None]:
+def below(pointer: str) -> Iterator[None]:
     """Give problems of the definition their place in the request."""
     try:
         yield

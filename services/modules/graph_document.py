@@ -37,15 +37,8 @@ def document(
         "nodes": [_node(node, gradients.get(node), budget) for node in capture.nodes],
         "operations": [_operation(one, one in useful, one is first) for one in capture.operations],
         "modules": _modules(definition, capture),
-        "loops": [
-            {"pointer": pointer, "kind": loop.block.kind, "condition": loop.block.condition, "turns": loop.turns,
-             "entries": loop.entries, "at_most": loop.block.at_most}
-            for pointer, loop in capture.frames.loops.items()
-        ],
-        "branches": [
-            {"pointer": pointer, "condition": branch.block.condition, "taken": branch.taken, "counts": branch.counts}
-            for pointer, branch in capture.frames.branches.items()
-        ],
+        "loops": loop_rows(capture),
+        "branches": branch_rows(capture),
         "decisions": [
             {"pointer": one.site.pointer, "node": one.node.id, "value": one.value} for one in capture.decisions
         ],
@@ -56,6 +49,29 @@ def document(
         "truncated": _truncated(capture),
         "backward": backward(capture, list(outputs.values())),
     }  # fmt: skip
+
+
+def loop_rows(capture: Capture) -> list[dict[str, Any]]:
+    """Return how often each loop turned: in all, and at each of its first entries."""
+    return [
+        {
+            "pointer": pointer,
+            "kind": loop.block.kind,
+            "condition": loop.block.condition,
+            "turns": loop.turns,
+            "entries": loop.entries,
+            "at_most": loop.block.at_most,
+        }
+        for pointer, loop in capture.frames.loops.items()
+    ]
+
+
+def branch_rows(capture: Capture) -> list[dict[str, Any]]:
+    """Return which way each branch went, the first times one by one."""
+    return [
+        {"pointer": pointer, "condition": branch.block.condition, "taken": branch.taken, "counts": branch.counts}
+        for pointer, branch in capture.frames.branches.items()
+    ]
 
 
 def name_outputs(definition: Definition, capture: Capture, result: object) -> dict[str, Node]:

@@ -49,3 +49,21 @@ def test_the_gradient_of_the_articles_example_is_the_sum_over_its_two_paths(clie
     assert (w["check"]["sum_of_paths"], w["check"]["autograd"]) == (8.0, 8.0)
     assert w["check"]["finite_difference"] == pytest.approx(8.0, abs=1e-7)
     assert w["paths"]["left_out"] == {"count": 0, "reason": None, "sum": None}
+
+
+def test_two_runs_of_one_definition_differ_in_the_turns_of_its_loop(client):
+    made = client.post("/v1/graphs/diff", json=examples.GRAPH_DIFFS["fancy"]["value"]).json()
+    assert made["same"] is False
+    (loop,) = made["differences"]["loops"]
+    assert loop["pointer"] == "/modules/FancyMLP/forward/3"
+    assert loop["turns"] == [run["loops"][0]["turns"] for run in made["runs"]]
+    assert loop["turns"][0] < loop["turns"][1]
+    halving = next(row for row in made["differences"]["operations"] if row["name"] == "div")
+    assert halving["counts"] == loop["turns"]
+
+
+def test_rows_of_a_data_set_are_what_is_run(client):
+    body = {"model": "Linear(64, 2)", "data": {"dataset": "digits", "rows": [0, 5], "part": "train"}}
+    graph = client.post("/v1/graphs", json=body).json()
+    assert graph["nodes"][0]["shape"] == [2, 64]
+    assert 0.0 <= graph["nodes"][0]["summary"]["min"] < graph["nodes"][0]["summary"]["max"] <= 1.0
