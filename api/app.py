@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI
 
-from api import catalog, checkpoints, datasets, errors, graphs, health, jobs, metrics, models, openapi
+from api import catalog, checkpoints, datasets, errors, graphs, health, jobs, metrics, model_graphs, models, openapi
 from api.body import BodyLimits
 from api.dependencies import Parts, authenticated
 from api.middleware import RequestContext
@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _private() -> APIRouter:
     """Return everything that needs a key: the one dependency here is what makes the default a refusal."""
     root = APIRouter(prefix="/v1", dependencies=[Depends(authenticated)])
-    for resource in (jobs, metrics, checkpoints, models, graphs, datasets, catalog):
+    for resource in (jobs, metrics, checkpoints, models, model_graphs, graphs, datasets, catalog):
         root.include_router(resource.router)
     return root
 

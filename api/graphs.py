@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import examples
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, SubmissionSlot
 from api.graph_views import GraphDiffView, GraphView
 from api.openapi import answer, json_request, problems
+from api.pictures import BESIDE, PictureQuery, picture_answer
 from api.query import no_query
 from api.responses import json_answer
 from services.graphs import service
@@ -19,24 +22,31 @@ router = APIRouter(prefix="/graphs", tags=["graphs"])
 @router.post(
     "",
     summary="See the computational graph of one run",
-    dependencies=[Depends(no_query)],
     responses={
-        **answer(200, GraphView, "The graph, and the gradients that were asked for."),
+        **answer(200, GraphView, "The graph, and the gradients that were asked for; or its picture.", beside=BESIDE),
         **problems(400, 401, 403, 408, 413, 415, 422, 503),
     },
     openapi_extra=json_request("GraphRequest", examples.GRAPHS),
 )
-def create_graph(caller: Reader, body: JsonBody, _slot: SubmissionSlot, parts: ServiceParts) -> Response:
+def create_graph(
+    *,
+    query: Annotated[PictureQuery, Query()],
+    request: Request,
+    caller: Reader,
+    body: JsonBody,
+    _slot: SubmissionSlot,
+    parts: ServiceParts,
+) -> Response:
     """Run a definition once on the inputs given and return what it built: data as nodes, operations as edges.
 
     Loops are unrolled as they turned and branches are those that were taken. With `gradients` each leaf has its
     gradient by autograd and the contribution of every path from the output, whose sum it is; both are compared in
-    float64 with finite differences. Nothing is stored.
+    float64 with finite differences. `format`, or `Accept`, asks for a picture instead. Nothing is stored.
     """
     made = service.make_graph(
         parts.database, tenant_id=caller.tenant_id, body=body, preflight=parts.preflight, settings=parts.settings
     )
-    return json_answer(made)
+    return picture_answer(request, made, query)
 
 
 @router.post(

@@ -52,7 +52,7 @@ def csv_answer(metrics: Mapping[str, Any]) -> Response:
 
 def prefers_csv(accept: str) -> bool:
     """Whether an ``Accept`` header puts ``text/csv`` before JSON; with equal weights the more exact name wins."""
-    weights = dict(_weights(accept))
+    weights = accepted(accept)
     wanted = weights.get("text/csv", weights.get("text/*", 0.0))
     named = "application/json" in weights
     other = weights.get("application/json", weights.get("application/*", weights.get("*/*", 0.0)))
@@ -66,8 +66,9 @@ def _tagged(request: Request, body: bytes, *, media_type: str) -> Response:
     return Response(body, media_type=media_type, headers=headers)
 
 
-def _weights(accept: str) -> list[tuple[str, float]]:
-    return [_weight(part) for part in accept[:1000].split(",") if part.strip()]
+def accepted(accept: str) -> dict[str, float]:
+    """Return each media type of an ``Accept`` header with its weight."""
+    return dict(_weight(part) for part in accept[:1000].split(",") if part.strip())
 
 
 def _weight(part: str) -> tuple[str, float]:

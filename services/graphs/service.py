@@ -12,6 +12,7 @@ from services.definition import Definition
 from services.errors import InvalidRequest
 from services.graphs.schema import GradientsSection, GraphDiffRequest, GraphRequest, Subject
 from services.graphs.sources import find_definition, find_inputs, weights_file
+from services.models.service import get_model
 from services.preflight import Preflight
 from services.training.problems import problems_from
 
@@ -41,6 +42,30 @@ def make_graph(
         payload = {**payload_of(request, definition, settings), **wanted, "weights": weights}
         report = preflight.visit(GRAPH, payload, pointer=pointer, seconds=settings.graph_timeout_seconds)
     return {"object": "graph", **_said(request), **report}
+
+
+def model_graph(
+    database: Database,
+    *,
+    tenant_id: str,
+    model_id: str,
+    preflight: Preflight,
+    settings: Settings,
+    mode: str = "train",
+    seed: int = 0,
+    gradients: bool = False,
+) -> dict[str, Any]:
+    """Return the graph of a kept model, run on small samples of its declared inputs.
+
+    Raises:
+        NotFound: the tenant has no such model.
+        InvalidRequest: ``invalid_id``; ``inputs_required`` when it declares none.
+        Unavailable: no child could be had.
+    """
+    with database.read_session() as session:
+        get_model(session, tenant_id=tenant_id, model_id=model_id)
+    body = {"model": model_id, "mode": mode, "seed": seed, **({"gradients": {}} if gradients else {})}
+    return make_graph(database, tenant_id=tenant_id, body=body, preflight=preflight, settings=settings)
 
 
 def make_diff(

@@ -118,7 +118,7 @@ def _check_declared(definition: Definition, pointer: str) -> None:
     names = missing or list(definition.arguments)
     example = ", ".join(f'{{"name": "{name}", "dtype": "float32", "shape": ["B", 20]}}' for name in names)
     detail = f"The shape of {', '.join(names)} is not known, so nothing can be run."
-    hint = f'Send "inputs", or declare them in the definition: "inputs": [{example}].'
+    hint = f'Send "inputs" (POST /v1/graphs), or declare them in the definition: "inputs": [{example}].'
     raise InvalidRequest([Problem("inputs_required", detail, pointer, hint)])
 
 

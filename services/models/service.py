@@ -100,6 +100,7 @@ def view(model: Model) -> dict[str, Any]:
             "self": base,
             "source": f"{base}/source",
             "summary": f"{base}/summary",
+            "graph": f"{base}/graph",
             "edit": f"{base}/edit",
         },
     }

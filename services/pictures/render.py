@@ -17,7 +17,7 @@ Format = Literal["svg", "mermaid", "dot", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 MEDIA_TYPES: dict[Format, str] = {
     "svg": "image/svg+xml",
-    "mermaid": "text/vnd.mermaid",
+    "mermaid": "application/vnd.mermaid",
     "dot": "text/vnd.graphviz",
     "json": "application/json",
 }

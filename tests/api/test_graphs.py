@@ -67,3 +67,35 @@ def test_rows_of_a_data_set_are_what_is_run(client):
     graph = client.post("/v1/graphs", json=body).json()
     assert graph["nodes"][0]["shape"] == [2, 64]
     assert 0.0 <= graph["nodes"][0]["summary"]["min"] < graph["nodes"][0]["summary"]["max"] <= 1.0
+
+
+def test_a_graph_is_drawn_in_the_form_that_is_asked_for(client):
+    svg = client.post("/v1/graphs?format=svg", json=ARTICLE)
+    assert svg.headers["content-type"] == "image/svg+xml"
+    assert svg.text.startswith(("<svg", "<?xml"))
+    dot = client.post("/v1/graphs", json=ARTICLE, headers={"Accept": "text/vnd.graphviz, application/json;q=0.5"})
+    assert dot.headers["content-type"] == "text/vnd.graphviz; charset=utf-8"
+    assert dot.text.startswith("digraph")
+    mermaid = client.post("/v1/graphs?format=mermaid", json=ARTICLE)
+    assert mermaid.headers["content-type"] == "application/vnd.mermaid"
+    assert client.post("/v1/graphs", json=ARTICLE, headers={"Accept": "*/*"}).json()["object"] == "graph"
+
+
+def test_a_picture_that_cannot_be_folded_so_names_the_parameter(client, problem):
+    found = problem(client.post("/v1/graphs?format=svg&collapse=depth:x", json=ARTICLE), 422)
+    assert (found["errors"][0]["parameter"], found["code"]) == ("collapse", "collapse_invalid")
+
+
+def test_a_kept_model_has_a_graph_of_small_samples(client, problem):
+    model = client.post("/v1/models", json=examples.MODELS["sequential"]["value"]).json()
+    graph = client.get(model["links"]["graph"])
+    assert [one["name"] for one in graph.json()["operations"]] == ["linear", "relu", "linear"]
+    assert graph.json()["nodes"][0]["shape"] == [2, 64]
+    again = client.get(model["links"]["graph"], headers={"If-None-Match": graph.headers["etag"]})
+    assert again.status_code == 304
+    flow = client.get(f"{model['links']['graph']}?gradients=true&mode=eval").json()
+    assert flow["gradients"]["check"]["agrees"] is True
+    product = client.post("/v1/models", json=PRODUCT).json()
+    refused = problem(client.get(product["links"]["graph"]), 422)
+    assert refused["code"] == "inputs_required"
+    assert '"name": "x1"' in refused["errors"][0]["hint"]
