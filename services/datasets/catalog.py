@@ -59,6 +59,8 @@ class DatasetInfo:
     target: str
     licence: str
     source: str
+    part_rows: Mapping[str, int] | None = None
+    """How many rows (or windows) a job trains, validates and tests on, where it has said so."""
 
     @classmethod
     def from_dict(cls, members: Mapping[str, Any]) -> DatasetInfo:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from services.datasets.catalog import get_builtin
+from services.datasets.catalog import DatasetInfo, get_builtin
+from services.datasets.presentation import ReadColumns, present
 from services.definition import Definition, check
 from services.errors import InvalidRequest, NotFound, Problem
 from services.jobs.schema import JobRequest
@@ -38,7 +39,17 @@ FindDocument = Callable[[str], dict[str, Any]]
 """Returns the document of a model by its id, or raises `NotFound`."""
 
 
-def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: FindDocument) -> Plan:
+class Datasets(Protocol):
+    """The data sets of whoever sends the request."""
+
+    def find(self, name: str) -> DatasetInfo | None:
+        """Return an own one by its id, None for any other name; raises `InvalidRequest` where it is of no use."""
+
+    def reader(self, name: str) -> ReadColumns:
+        """Return what reads its columns."""
+
+
+def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: FindDocument, datasets: Datasets) -> Plan:
     """Check a request and fill in what it leaves open.
 
     Raises:
@@ -47,13 +58,16 @@ def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: Find
         Unavailable: the definition could not be built for a check right now.
     """
     request, definition = _read(body, find_document)
+    name = request.data.dataset
+    shown = present(request.data, datasets.find(name) or get_builtin(name), datasets.reader(name))
     sections = resolve(
-        data=request.data,
+        data=request.data.model_copy(update={"target": shown.target}),
         training=request.training,
         checkpoints=request.checkpoints,
-        dataset=get_builtin(request.data.dataset),
+        dataset=shown.info,
         definition=definition,
     )
+    sections = shown.complete(sections)
     report = preflight.check(definition, preflight_inputs(sections), pointer="/model")
     check_fit(sections, report)
     # Not asked of the child: it depends on numbers that a sweep changes, and the report is remembered without them.

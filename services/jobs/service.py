@@ -10,6 +10,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from services.config import Settings
+from services.datasets.stored import OwnDatasets
 from services.db.after_commit import after_commit
 from services.db.models import TERMINAL_STATES, Job
 from services.errors import AlreadyTerminal, NotFound, QuotaExceeded
@@ -57,7 +58,12 @@ def submit(
         answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
         if answer is not None:
             return Submission(answer, replayed=True)
-    plan = make_plan(body, preflight=preflight, find_document=_documents(session, tenant_id))
+    plan = make_plan(
+        body,
+        preflight=preflight,
+        find_document=_documents(session, tenant_id),
+        datasets=OwnDatasets(session, tenant_id),
+    )
     _check_quota(session, tenant_id, settings)
     job = _insert(session, tenant_id, body, plan)
     view = job_view(job)
@@ -74,7 +80,12 @@ def validate(session: Session, *, tenant_id: str, body: dict[str, Any], prefligh
         InvalidRequest: with every problem of the request.
         Unavailable: the definition could not be checked right now.
     """
-    plan = make_plan(body, preflight=preflight, find_document=_documents(session, tenant_id))
+    plan = make_plan(
+        body,
+        preflight=preflight,
+        find_document=_documents(session, tenant_id),
+        datasets=OwnDatasets(session, tenant_id),
+    )
     return {"object": "validation", "valid": True, "resolved": plan.resolved, "preflight": plan.report}
 
 

@@ -14,7 +14,7 @@ from services.storage.chunks import MAX_CHUNK_BYTES, ChunkRef
 
 _OWN_CHUNK_BYTES = 64 << 10
 """A tensor at least this large starts a chunk of its own; smaller neighbours share one."""
-_MAX_HEADER_BYTES = 1 << 20
+MAX_HEADER_BYTES = 1 << 20
 
 
 def chunk_refs(path: Path) -> list[ChunkRef]:
@@ -70,7 +70,7 @@ def _tensor_spans(path: Path) -> list[tuple[int, int]]:
     """Return the byte span of the header, then of each tensor, in file order (the safetensors format, version 1)."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        if length > _MAX_HEADER_BYTES:
+        if length > MAX_HEADER_BYTES:
             return []
         header = json.loads(file.read(length))
     data = 8 + length

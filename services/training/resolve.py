@@ -87,7 +87,9 @@ def _train_share(data: DataSection) -> float:
 
 
 def _count_rows(data: DataSection, dataset: DatasetInfo) -> tuple[dict[str, int], list[Problem]]:
-    rows = split_sizes(dataset.rows, {**data.split.model_dump(), "train": _train_share(data)})
+    rows = dict(dataset.part_rows or {}) or split_sizes(
+        dataset.rows, {**data.split.model_dump(), "train": _train_share(data)}
+    )
     if rows["train"] == 0:
         detail = f"No row is left to train on: {dataset.rows} rows are cut into {rows}."
         return rows, [Problem("empty_dataset", detail, "/data/split", "Give train a larger share.")]

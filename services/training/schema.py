@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from services.datasets.preprocessing import Features, Split, Window
 from services.training.losses import AnyLoss
 from services.training.metrics import MetricName
 from services.training.model import MAX_SEED, Section, problem
@@ -31,31 +32,20 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
-class Split(Section):
-    """Which share of the rows trains, validates and tests. What the three leave over is not used."""
-
-    train: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="By default: all the rest.")
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    seed: Seed = Field(0, description="Shuffles the rows before they are cut.")
-
-    @model_validator(mode="after")
-    def _at_most_all(self) -> Split:
-        total = (self.train or 0.0) + self.validation + self.test
-        if total > 1 + 1e-9 or (self.train is None and total >= 1):
-            detail = f"train, validation and test must add up to at most 1; here it is {total:g}, and train needs some."
-            raise problem("out_of_range", detail, hint='For example {"train": 0.8, "validation": 0.1, "test": 0.1}.')
-        return self
-
-
 class DataSection(Section):
     """The data a job trains on, and how it reaches the model."""
 
-    dataset: Annotated[str, Field(min_length=1, max_length=200)] = Field(description="The name of a data set.")
+    dataset: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        description="The name of a built-in data set, or the id of your own (`ds_…`)."
+    )
     inputs: Annotated[list[ColumnName], Field(min_length=1, max_length=64)] | None = Field(
         None, description="Columns that the model is called with, in order."
     )
     target: ColumnName | None = Field(None, description="The column that the loss compares with.")
+    features: Features = Field(
+        default_factory=dict, description="Tensors made of columns: put side by side, normalized, encoded, augmented."
+    )
+    window: Window | None = Field(None, description="Runs of rows, for text and time series.")
     split: Split = Field(default_factory=lambda: Split(train=0.8, validation=0.1, test=0.1, seed=0))
     batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] = 64
     shuffle: bool = Field(True, description="Draw the rows in a new order every epoch.")

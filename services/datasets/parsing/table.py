@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,9 @@ class Values:
         about: dict[str, Any] = {"dtype": self.array.dtype.name, "shape": shape, "kind": self.kind}
         if self.kind in ("category", "token"):
             return about | {"classes": len(self.class_names), "class_names": list(self.class_names)}
+        if self.offsets is not None:
+            characters = vocabulary(self.array)
+            return about | ({"classes": len(characters), "class_names": list(characters)} if characters else {})
         classes = _label_classes(self.array) if self.kind == "number" else None
         return about | ({"classes": classes, "class_names": []} if classes else {})
 
@@ -117,6 +121,17 @@ def write_table(path: Path, table: Table) -> str:
                 digest.update(content)
                 file.write(content)
     return digest.hexdigest()
+
+
+def vocabulary(content: NDArray[Any]) -> str:
+    """Return the characters of UTF-8 bytes, in order; none if there are more than a category may have."""
+    found: set[str] = set()
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for block in blocks(content):
+        found.update(decoder.decode(block.tobytes()))
+        if len(found) > MAX_CLASSES:
+            return ""
+    return "".join(sorted(found))
 
 
 def blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:

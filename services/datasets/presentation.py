@@ -1,0 +1,225 @@
+"""A data set as one job sees it: features beside the stored columns, windows over rows, and how long each part is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.datasets.catalog import Column, DatasetInfo
+from services.datasets.preprocessing import Feature, Features, Split, Window
+from services.datasets.recipes import CODED, FeatureMaker, Recipe, plain_column, plain_recipe
+from services.datasets.split import PARTS, split_columns, split_rows, split_sizes
+from services.errors import InvalidRequest, Problem
+from services.training.problems import nearest
+
+READ_POINTER = "/data/split"
+FEATURES, NEXT = "features", "next_"
+_PART_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+ReadColumns = Callable[[Sequence[str]], Mapping[str, NDArray[Any]]]
+"""Returns stored columns by name."""
+
+
+class Data(Protocol):
+    """What this module looks at of a job's ``data``."""
+
+    @property
+    def inputs(self) -> Sequence[str] | None:
+        """Columns that the model is called with."""
+
+    @property
+    def target(self) -> str | None:
+        """The column that the loss compares with."""
+
+    @property
+    def split(self) -> Split:
+        """Which rows go where."""
+
+    @property
+    def features(self) -> Features:
+        """Columns made of others."""
+
+    @property
+    def window(self) -> Window | None:
+        """Runs of rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """``info`` has the columns, defaults and rows that the job sees; ``target`` the name that its target has there."""
+
+    info: DatasetInfo
+    target: str | None
+    recipes: Mapping[str, Recipe]
+    split: Mapping[str, Any]
+    window: Mapping[str, Any] | None
+
+    def complete(self, sections: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a job's resolved sections with what the trainer needs to make the columns that they name."""
+        data = sections["data"]
+        recipes = {name: self.recipes[name] for name in data["columns"]}
+        own = {"recipes": recipes, "split": {**data["split"], **self.split}, "window": self.window}
+        return {**sections, "data": {**data, **own}}
+
+
+def present(data: Data, info: DatasetInfo, read: ReadColumns) -> Presentation:
+    """Return the data set as ``data`` asks for it; ``read`` is called where the sizes of the parts depend on values.
+
+    Raises:
+        InvalidRequest: with every problem of features, split and window.
+    """
+    target = data.target or info.target
+    columns = {name: plain_column(column) for name, column in info.columns.items() if column.kind != "text"}
+    recipes = {name: plain_recipe(name, info.columns[name]) for name in columns}
+    maker = FeatureMaker(info, target)
+    for name, feature in _all_features(data, info).items():
+        made = maker.make(name, feature)
+        if made is not None:
+            recipes[name], columns[name] = made
+    split, problems = _resolved_split(data, info, target)
+    if maker.problems or problems:
+        raise InvalidRequest([*maker.problems, *problems])
+    inputs = _default_inputs(data, info, target, columns)
+    split["dropping"] = dropping_columns(recipes)
+    sizes = _sizes(info, split, read)
+    shown = replace(info, columns=columns, inputs=inputs, part_rows=sizes)
+    if data.window is None:
+        return Presentation(shown, data.target, recipes, split, None)
+    return _windowed(shown, data.window, target, recipes, split)
+
+
+def _all_features(data: Data, info: DatasetInfo) -> dict[str, Feature]:
+    """Return the features asked for, and ``features``: the default inputs of a table, side by side."""
+    features = dict(data.features)
+    inputs = [info.columns[name] for name in info.inputs if name in info.columns]
+    scalars = all(column.shape == () and column.kind in ("number", "category") for column in inputs)
+    if len(inputs) > 1 and scalars and FEATURES not in features and FEATURES not in info.columns:
+        target = data.target or info.target
+        features[FEATURES] = Feature(columns=[name for name in info.columns if name in info.inputs and name != target])
+    return features
+
+
+def _default_inputs(
+    data: Data, info: DatasetInfo, target: str | None, columns: Mapping[str, Column]
+) -> tuple[str, ...]:
+    asked = [name for name in data.features if name != target]
+    if asked:
+        return tuple(asked)
+    if FEATURES in columns and FEATURES not in info.columns:
+        return (FEATURES,)
+    return info.inputs
+
+
+def _resolved_split(data: Data, info: DatasetInfo, target: str | None) -> tuple[dict[str, Any], list[Problem]]:
+    """Return what the rule of `services.datasets.split` needs beside the shares."""
+    split, problems = data.split, []
+    found: dict[str, Any] = {name: getattr(split, name) for name in ("by_group", "by_time", "column")}
+    found["stratify"] = target if split.stratify is True else split.stratify or None
+    found["sequential"] = data.window is not None and not split.by_time
+    for name in ("stratify", "by_group", "by_time", "column"):
+        if isinstance(found[name], str):
+            problems += _check_split_column(name, found[name], info)
+    if data.window is not None and (way := next((name for name in ("stratify", "by_group") if found[name]), None)):
+        detail = "Windows need rows in their order, so the parts are runs of rows."
+        problems.append(Problem("conflict", detail, f"/data/split/{way}", "Use by_time, or leave it out."))
+    if split.column and not problems:
+        codes, unknown = _part_codes(info.columns[split.column])
+        found["codes"] = codes
+        problems += unknown
+    shares = {name: getattr(split, name) for name in PARTS} | {"seed": split.seed}
+    if split.train is None:
+        shares["train"] = 1.0 - split.validation - split.test
+    return {**shares, **found}, problems
+
+
+def _check_split_column(way: str, name: str, info: DatasetInfo) -> list[Problem]:
+    pointer = f"/data/split/{way}"
+    column = info.columns.get(name)
+    if column is None:
+        detail = f"There is no column named {name[:80]!r}."
+        return [Problem("unknown_column", detail, pointer, nearest(name, list(info.columns)))]
+    if column.shape != () or column.kind == "text":
+        return [Problem("conflict", f"`{name}` has no single number or class a row.", pointer)]
+    if way == "stratify" and column.kind not in CODED and "int" not in column.dtype:
+        return [Problem("conflict", f"`{name}` holds real numbers, not classes.", pointer, "Name a category.")]
+    if way == "column" and column.kind != "category":
+        return [Problem("conflict", f"`{name}` does not hold the words train, validation and test.", pointer)]
+    return []
+
+
+def _part_codes(column: Column) -> tuple[dict[str, list[int]], list[Problem]]:
+    codes: dict[str, list[int]] = {part: [] for part in PARTS}
+    for code, name in enumerate(column.class_names):
+        part = next((part for part, words in _PART_NAMES.items() if name.lower() in words), None)
+        if part is None:
+            detail = f"The column says {name[:80]!r} for some rows."
+            hint = f"Known: {', '.join(word for words in _PART_NAMES.values() for word in words)}."
+            return codes, [Problem("unknown_value", detail, "/data/split/column", hint)]
+        codes[part].append(code)
+    return codes, []
+
+
+def _sizes(info: DatasetInfo, split: Mapping[str, Any], read: ReadColumns) -> dict[str, int]:
+    dropping = split["dropping"]
+    if not dropping and not (split["by_group"] or split["column"]):
+        looked_at = split_columns(split)
+        if looked_at and info.columns[looked_at[0]].kind != "number":
+            _refuse_missing(looked_at[0], read)
+        return split_sizes(info.rows, split)
+    columns = read([*dict.fromkeys([*dropping, *split_columns(split)])])
+    kept = kept_rows(info.rows, {name: columns[name] for name in dropping})
+    for name in split_columns(split):
+        _check_complete(name, columns[name][kept])
+    parts = split_rows(len(kept), split, lambda name: columns[name][kept])
+    return {part: len(rows) for part, rows in parts.items()}
+
+
+def dropping_columns(recipes: Mapping[str, Recipe]) -> list[str]:
+    """Return the columns whose missing values leave a row out."""
+    sources = [source for recipe in recipes.values() for source in recipe["sources"]]
+    return [*dict.fromkeys(source["column"] for source in sources if source["missing"] == "drop")]
+
+
+def kept_rows(rows: int, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Return the numbers of the rows in which none of ``columns`` misses a value."""
+    kept = np.ones(rows, dtype=bool)
+    for values in columns.values():
+        kept &= ~is_missing(values)
+    return np.flatnonzero(kept)
+
+
+def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for each row whether a value is missing: NaN, or the class -1."""
+    missing = np.isnan(values) if values.dtype.kind == "f" else values == -1
+    return np.asarray(missing.reshape(len(values), -1).any(axis=1))
+
+
+def _refuse_missing(name: str, read: ReadColumns) -> None:
+    _check_complete(name, read([name])[name])
+
+
+def _check_complete(name: str, values: NDArray[Any]) -> None:
+    missing = is_missing(values)
+    if missing.any():
+        detail = f"Column `{name}`, by which the rows are split, has no value in row {int(missing.argmax())}."
+        raise InvalidRequest([Problem("missing_value", detail, READ_POINTER, "Mend it, or split by another column.")])
+
+
+def _windowed(
+    info: DatasetInfo, window: Window, target: str | None, recipes: Mapping[str, Recipe], split: Mapping[str, Any]
+) -> Presentation:
+    """Give every column a dimension of ``length``, and the target, as ``next_<name>``, its place ahead."""
+    columns = {name: replace(one, shape=(window.length, *one.shape)) for name, one in info.columns.items()}
+    made, renamed = dict(recipes), None
+    if target is not None and target in info.columns:
+        renamed = f"{NEXT}{target}"
+        one = info.columns[target]
+        columns[renamed] = columns[target] if window.target == "sequence" else one
+        made[renamed] = recipes[target]
+    need = window.length + window.shift
+    sizes = {part: max(0, (rows - need) // window.stride + 1) for part, rows in (info.part_rows or {}).items()}
+    shown = replace(info, columns=columns, target=renamed or info.target, part_rows=sizes)
+    return Presentation(shown, renamed, made, split, {**window.model_dump(), "ahead": renamed})
