@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from worker.trainer.data import load_parts
+from worker.trainer.loading import load_data
 from worker.trainer.main import run
 from worker.trainer.standalone import job_from_request
 
@@ -139,7 +139,7 @@ def contestants(name: str, epochs: int, folder: Path) -> dict[str, Callable[[], 
         "data": {"dataset": "digits", "inputs": [column], "batch_size": BATCH_SIZE},
         "training": {"epochs": epochs, "optimizer": {"type": "Adam"}, "loss": {"type": "CrossEntropyLoss"}, "seed": 0},
     }
-    train = load_parts(job_from_request(request, folder)["data"], torch.device("cpu"))["train"]
+    train = load_data(job_from_request(request, folder)["data"], torch.device("cpu")).parts["train"]
     x, y = train.columns[column], train.columns["label"]
     found: dict[str, Callable[[], float]] = {
         "job in the trainer": lambda: job(request, folder),

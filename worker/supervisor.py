@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from services.checkpoints.service import restore
 from services.config import Settings
-from services.datasets.builtin import materialise
+from services.datasets.builtin import DataFile, materialise
+from services.datasets.fetch import fetch
 from services.db.engine import Database
 from services.errors import Fenced, ModelwrightError, TrainingFailure
 from services.forkserver.child import Child
@@ -105,7 +106,7 @@ class Supervisor:
     def _prepare(self) -> dict[str, Any]:
         """Lay out the scratch folder and return the job file's content."""
         resolved = self._claim.resolved
-        data = materialise(resolved["data"]["dataset"], self._site.settings.cache_dir)
+        data = self._data_file(resolved["data"]["dataset"])
         resume = self._restore()
         return {
             "job_id": self._claim.job_id,
@@ -117,6 +118,21 @@ class Supervisor:
             "resume": resume,
             "output": str(self._scratch.output),
         }
+
+    def _data_file(self, name: str) -> DataFile:
+        """Return the file of a built-in data set, or of one of the tenant's own."""
+        settings = self._site.settings
+        if not name.startswith("ds_"):
+            return materialise(name, settings.cache_dir)
+        return self._lease.steadily(
+            lambda: fetch(
+                self._site.database,
+                tenant_id=self._claim.tenant_id,
+                dataset_id=name,
+                cache_dir=settings.cache_dir,
+                cache_bytes=settings.dataset_cache_bytes,
+            )
+        )
 
     def _restore(self) -> dict[str, Any] | None:
         """Fetch the last sound checkpoint, and forget the metrics that lie after it; a first attempt has neither."""

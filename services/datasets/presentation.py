@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from services.datasets.catalog import Column, DatasetInfo
+from services.datasets.plain import CODED, Recipe, plain_column, plain_recipe
 from services.datasets.preprocessing import Feature, Features, Split, Window
-from services.datasets.recipes import CODED, FeatureMaker, Recipe, plain_column, plain_recipe
-from services.datasets.split import PARTS, split_columns, split_rows, split_sizes
+from services.datasets.recipes import FeatureMaker
+from services.datasets.split import PARTS, is_missing, kept_rows, split_columns, split_rows, split_sizes
 from services.errors import InvalidRequest, Problem
 from services.training.problems import nearest
 
@@ -181,20 +181,6 @@ def dropping_columns(recipes: Mapping[str, Recipe]) -> list[str]:
     """Return the columns whose missing values leave a row out."""
     sources = [source for recipe in recipes.values() for source in recipe["sources"]]
     return [*dict.fromkeys(source["column"] for source in sources if source["missing"] == "drop")]
-
-
-def kept_rows(rows: int, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """Return the numbers of the rows in which none of ``columns`` misses a value."""
-    kept = np.ones(rows, dtype=bool)
-    for values in columns.values():
-        kept &= ~is_missing(values)
-    return np.flatnonzero(kept)
-
-
-def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return for each row whether a value is missing: NaN, or the class -1."""
-    missing = np.isnan(values) if values.dtype.kind == "f" else values == -1
-    return np.asarray(missing.reshape(len(values), -1).any(axis=1))
 
 
 def _refuse_missing(name: str, read: ReadColumns) -> None:

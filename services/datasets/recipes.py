@@ -7,36 +7,12 @@ from math import prod
 from typing import Any
 
 from services.datasets.catalog import Column, DatasetInfo
+from services.datasets.plain import CODED, Recipe, source_recipe
 from services.datasets.preprocessing import Feature, Source
 from services.errors import Problem
 from services.training.problems import escape, nearest
 
-Recipe = dict[str, Any]
-"""``{"sources": [{"column", "kind", "dtype", "shape", "classes", "normalize", "missing", "encode"}], "dtype", "image",
-"text", "side_by_side"}``; plain JSON, for the trainer and for checkpoints."""
-CODED = ("category", "token")
 BYTE_CODES = 257
-
-
-def plain_recipe(name: str, column: Column) -> Recipe:
-    """Return the recipe of a stored column as it is: real numbers float32, whole numbers and classes int64."""
-    whole = column.kind in CODED or (column.kind == "number" and "int" in column.dtype)
-    source = _source(name, column, normalize=None, missing="fail", encode="label" if column.kind in CODED else None)
-    dtype = "int64" if whole else "float32"
-    return {"sources": [source], "dtype": dtype, "image": None, "text": None, "side_by_side": False}
-
-
-def plain_column(column: Column) -> Column:
-    """Return what `plain_recipe` makes of a column."""
-    whole = column.kind in CODED or (column.kind == "number" and "int" in column.dtype)
-    return Column(
-        "int64" if whole else "float32",
-        column.shape,
-        column.classes if whole else None,
-        column.class_names if whole else (),
-        column.description,
-        column.kind,
-    )
 
 
 class FeatureMaker:
@@ -88,7 +64,7 @@ class FeatureMaker:
             self._say("conflict", f"`{name}` holds {column.kind}s, so there is nothing to encode.", pointer)
         encode = own.encode or feature.encode or ("label" if feature.dtype == "int64" else "one_hot")
         missing = feature.missing if own.missing is None else own.missing
-        return _source(
+        return source_recipe(
             name,
             column,
             normalize=None if coded else own.normalize or feature.normalize,
@@ -129,13 +105,6 @@ class FeatureMaker:
 
     def _say(self, code: str, detail: str, pointer: str, hint: str | None = None) -> None:
         self.problems.append(Problem(code, detail, pointer, hint))
-
-
-def _source(
-    name: str, column: Column, *, normalize: str | None, missing: str | float, encode: str | None
-) -> dict[str, Any]:
-    about = {"column": name, "kind": column.kind, "dtype": column.dtype, "shape": list(column.shape)}
-    return about | {"classes": column.classes, "normalize": normalize, "missing": missing, "encode": encode}
 
 
 def _keeps_shape(feature: Feature, sources: list[Recipe]) -> bool:

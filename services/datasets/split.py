@@ -56,6 +56,20 @@ def split_rows(rows: int, split: Mapping[str, Any], read: ReadColumn | None = No
     return _cut(order, sizes)
 
 
+def kept_rows(rows: int, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Return the numbers of the rows in which none of ``columns`` misses a value."""
+    kept = np.ones(rows, dtype=bool)
+    for values in columns.values():
+        kept &= ~is_missing(values)
+    return np.flatnonzero(kept)
+
+
+def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for each row whether a value is missing: NaN, or the class -1."""
+    missing = np.isnan(values) if values.dtype.kind == "f" else values == -1
+    return np.asarray(missing.reshape(len(values), -1).any(axis=1))
+
+
 def _values(read: ReadColumn | None, name: str) -> NDArray[Any]:
     if read is None:
         raise ValueError(f"the split looks at column {name!r}, but no columns are given")
@@ -110,7 +124,7 @@ def _stratified(order: Rows, values: NDArray[Any], sizes: Mapping[str, int]) -> 
 
 
 def _shares(have: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Divide ``size`` in proportion to ``have``; what rounding leaves goes to the largest remainders, low class first."""
+    """Divide ``size`` in proportion to ``have``; what is left over goes to the largest remainders."""
     total = max(1, int(have.sum()))
     due = have * size // total
     remainders = have * size % total

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from services.datasets.preprocessing import Features, Split, Window
 from services.training.losses import AnyLoss
 from services.training.metrics import MetricName
-from services.training.model import MAX_SEED, Section, problem
+from services.training.model import MAX_SEED, Section
 from services.training.optimizer import Pattern
 from services.training.optimizers import Optimizer
 from services.training.schedulers import Scheduler

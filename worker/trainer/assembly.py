@@ -19,12 +19,13 @@ from worker.trainer.averaging import build_averaging
 from worker.trainer.cadence import Cadence
 from worker.trainer.checkpoint import CheckpointWriter, Restored, read_checkpoint
 from worker.trainer.control import Control, Line
-from worker.trainer.data import Batches, Part, load_parts
+from worker.trainer.data import Batches, Part
 from worker.trainer.environment import choose_device, describe, differences, prepare_process
 from worker.trainer.evaluation import Evaluator
 from worker.trainer.failures import single_sample_failure
 from worker.trainer.freezing import Held, freeze
 from worker.trainer.job import Job
+from worker.trainer.loading import Loaded, load_data
 from worker.trainer.loop import Trainer
 from worker.trainer.objective import Objective
 from worker.trainer.optim import build_optimizer
@@ -61,12 +62,12 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
     environment = describe(job, device, definition.sha256)
     restored = _restore(job.resume, environment) if job.resume else None
     _announce(line, environment, restored)
-    parts = load_parts(job.data, device)
+    loaded = load_data(job.data, device)
     model = build(definition).to(device)
     held = freeze(model, job.training)
     held.train(model)
     site = _Site(device, environment)
-    trainer = _put_together(job, line, model=model, held=held, parts=parts, site=site, restored=restored)
+    trainer = _put_together(job, line, model=model, held=held, loaded=loaded, site=site, restored=restored)
     _check_single_samples(trainer)
     if restored is not None:
         trainer.load_state_dict(restored)
@@ -104,11 +105,11 @@ def _put_together(
     *,
     model: nn.Module,
     held: Held,
-    parts: Mapping[str, Part],
+    loaded: Loaded,
     site: _Site,
     restored: Restored | None,
 ) -> Trainer:
-    plan, step = job.training, restored.step if restored else 0
+    plan, step, parts = job.training, restored.step if restored else 0, loaded.parts
     optimizer = build_optimizer(plan["optimizer"], model)
     objective = Objective(plan["loss"], parts, site.device, target=job.data["target"])
     windows = Windows(_batches(job, parts["train"]), plan["accumulate"])
@@ -130,7 +131,7 @@ def _put_together(
         evaluator=lambda one: Evaluator(one, objective, plan["metrics"], batch_size=job.data["batch_size"]),
         watch=Watch(plan["early_stopping"], job.checkpoints["best"]),
         recorder=_recorder(plan, line, windows.steps_per_epoch),
-        writer=CheckpointWriter(job.output),
+        writer=CheckpointWriter(job.output, loaded.preprocessing),
         cadence=Cadence(every, steps_per_epoch=windows.steps_per_epoch, step=step, now=time.monotonic()),
         control=Control(line, runtime_seconds=job.max_runtime_seconds - elapsed),
         line=line,

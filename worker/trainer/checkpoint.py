@@ -38,6 +38,8 @@ class Snapshot:
     tensors: Mapping[str, Tensor]
     state: Any
     environment: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    """How the columns were made: see `worker.trainer.loading`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,11 @@ class Restored:
 class CheckpointWriter:
     """Writes one checkpoint at a time in the background; host buffers are made once and used again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, preprocessing: Mapping[str, Any]) -> None:
         self.seconds = 0.0
         """How long the last write took."""
         self._folder = folder
+        self._preprocessing = preprocessing
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self._buffers: dict[str, Tensor] = {}
@@ -78,6 +81,7 @@ class CheckpointWriter:
             {name: self._copy(name, tensor) for name, tensor in tensors.items()},
             packed,
             environment,
+            self._preprocessing,
         )
 
     def write(self, snapshot: Snapshot, announce: Announce) -> None:
@@ -135,6 +139,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
         "step": snapshot.step,
         "sha256": sums,
         "environment": dict(snapshot.environment),
+        "preprocessing": dict(snapshot.preprocessing),
         "state": snapshot.state,
     }
     _write(partial / META, _canonical({**meta, "own_sha256": _sha256(_canonical(meta))}))

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from pydantic import Field, ValidationError
 
 from services.datasets.builtin import materialise
 from services.datasets.catalog import get_builtin
+from services.datasets.presentation import present
 from services.definition import check
-from services.errors import InvalidRequest
+from services.errors import InvalidRequest, Problem
 from services.training.model import Section
 from services.training.problems import problems_from
 from services.training.resolve import resolve
@@ -39,15 +40,16 @@ def job_from_request(request: Mapping[str, Any], folder: Path) -> dict[str, Any]
     """
     definition = check(request.get("model"), pointer="/model")
     sections = _read_sections(request)
-    dataset = get_builtin(sections.data.dataset)
+    shown = present(sections.data, get_builtin(sections.data.dataset), _no_columns)
     resolved = resolve(
-        data=sections.data,
+        data=sections.data.model_copy(update={"target": shown.target}),
         training=sections.training,
         checkpoints=sections.checkpoints,
-        dataset=dataset,
+        dataset=shown.info,
         definition=definition,
     )
-    file = materialise(dataset.name, folder / "cache")
+    resolved = shown.complete(resolved)
+    file = materialise(shown.info.name, folder / "cache")
     about = {"job_id": "local", "definition": definition.document, "resume": None, "output": str(folder)}
     device = request.get("resources", {}).get("device", "auto")
     return {
@@ -57,6 +59,11 @@ def job_from_request(request: Mapping[str, Any], folder: Path) -> dict[str, Any]
         "device": device,
         "max_runtime_seconds": request.get("max_runtime_seconds", 86_400),
     }
+
+
+def _no_columns(names: Sequence[str]) -> NoReturn:
+    detail = f"Column {names[0]!r} of a built-in data set cannot split its rows."
+    raise InvalidRequest([Problem("conflict", detail, "/data/split", "Use the shares, or stratify.")])
 
 
 def _read_sections(request: Mapping[str, Any]) -> _Sections:

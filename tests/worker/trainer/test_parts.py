@@ -18,6 +18,7 @@ from tests.worker.trainer.harness import make_job, read, train
 from worker.trainer import data as data_module
 from worker.trainer.cadence import Cadence
 from worker.trainer.data import Batches, Part
+from worker.trainer.loading import load_data
 from worker.trainer.metrics import build_metrics
 from worker.trainer.packing import pack, unpack
 from worker.trainer.tensor_file import write_tensors
@@ -70,7 +71,7 @@ def test_the_last_batch_may_be_dropped_and_the_order_kept():
 
 def test_parts_hold_the_rows_of_the_documented_split(tmp_path):
     job = make_job(tmp_path)
-    parts = data_module.load_parts(job["data"], torch.device("cpu"))
+    parts = load_data(job["data"], torch.device("cpu")).parts
     labels = load_file(materialise("digits", tmp_path).path)["label"]
     for name, rows in split_rows(1797, job["data"]["split"]).items():
         assert parts[name].rows.tolist() == rows.tolist()
@@ -182,7 +183,7 @@ def test_a_checkpoint_loads_into_plain_torch(tmp_path):
 def test_training_is_what_a_hand_written_loop_does(tmp_path):
     job = make_job(tmp_path, epochs=3)
     checkpoint = train(job).of("checkpoint")[-1]
-    parts = data_module.load_parts(job["data"], torch.device("cpu"))
+    parts = load_data(job["data"], torch.device("cpu")).parts
     torch.manual_seed(1)
     model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)

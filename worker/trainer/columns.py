@@ -1,0 +1,165 @@
+"""Makes the columns a model sees of the stored ones: what depends on the data is fitted on the training rows alone.
+
+What was fitted is plain JSON, kept in every checkpoint, so that a prediction prepares its rows in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from services.datasets.plain import CODED
+from worker.trainer.failures import user_failure
+from worker.trainer.finishing import Finish, resize
+from worker.trainer.tokens import byte_tokens, character_tokens, class_tokens
+
+Fitted = dict[str, Any]
+"""``{"sources": [{"column", "center": number | list, "scale": number | list, "fill": number | list}]}``"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A column as its file has it; of a text all bytes, and where each row begins."""
+
+    values: Tensor
+    offsets: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.values) if self.offsets is None else len(self.offsets) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A column of all rows, and what is still to be done to the rows of a batch."""
+
+    values: Tensor
+    finish: Finish | None
+
+
+def fit(recipe: Mapping[str, Any], stored: Mapping[str, Stored], train: Tensor) -> Fitted:
+    """Return what normalization and missing values need to know; ``train`` are the numbers of the training rows."""
+    sources = []
+    for source in recipe["sources"]:
+        fitted: dict[str, Any] = {"column": source["column"]}
+        if source["normalize"] or source["missing"] in ("mean", "median"):
+            fitted |= _statistics(source, stored[source["column"]].values[train], per_channel=_is_image(recipe))
+        elif isinstance(source["missing"], float | int):
+            fitted["fill"] = float(source["missing"])
+        sources.append(fitted)
+    return {"sources": sources}
+
+
+def make(name: str, recipe: Mapping[str, Any], fitted: Fitted, stored: Mapping[str, Stored]) -> Made:
+    """Return the column called ``name``; also that of new rows, with what was fitted before."""
+    sources = recipe["sources"]
+    first = stored[sources[0]["column"]]
+    if recipe["text"]:
+        return Made(_tokens(recipe["text"], first), Finish(torch.int64))
+    if _is_image(recipe):
+        return _image(name, recipe, fitted["sources"][0], first.values)
+    dtype = getattr(torch, recipe["dtype"])
+    if not recipe["side_by_side"]:
+        if sources[0]["kind"] == "token":
+            return Made(first.values, Finish(torch.int64))  # a byte a character is enough until it is in a batch
+        return Made(_numbers(sources[0], fitted["sources"][0], first.values, dtype), None)
+    pieces = []
+    for source, known in zip(sources, fitted["sources"], strict=True):
+        values = stored[source["column"]].values
+        if source["encode"] == "one_hot":
+            pieces.append(_one_hot(values, int(source["classes"])).to(dtype))
+        else:
+            pieces.append(_numbers(source, known, values, dtype).reshape(len(values), -1))
+    return Made(torch.cat(pieces, dim=1), None)
+
+
+def check_complete(recipe: Mapping[str, Any], stored: Mapping[str, Stored], used: Tensor) -> None:
+    """Refuse categories without a value in the rows that are ``used``; missing numbers are NaN and are found later.
+
+    Raises:
+        TrainingFailure: ``missing_value``, with column and row.
+    """
+    for source in recipe["sources"]:
+        if source["kind"] not in CODED or source["dtype"] == "uint8":
+            continue
+        missing = stored[source["column"]].values[used] == -1
+        if bool(missing.any()):
+            row = int(used[missing].min())
+            detail = f"Column `{source['column']}` has no value in row {row}."
+            raise user_failure("missing_value", detail, hint='Mend it, or set "missing": "drop" in a feature.')
+
+
+def _is_image(recipe: Mapping[str, Any]) -> bool:
+    return bool(recipe["image"]) or (recipe["sources"][0]["kind"] == "image" and not recipe["side_by_side"])
+
+
+def _statistics(source: Mapping[str, Any], values: Tensor, *, per_channel: bool) -> dict[str, Any]:
+    """One number for each component of a vector or channel of an image, else one for the column."""
+    numbers = values.double() / (255 if per_channel and values.dtype == torch.uint8 else 1)
+    if per_channel:
+        numbers = numbers.transpose(0, 1).flatten(1).T
+    elif numbers.dim() != 2:
+        numbers = numbers.reshape(-1)
+    found: dict[str, Any] = {}
+    center = numbers.nanmean(0)
+    if source["normalize"] == "standardize":
+        scale = (numbers - center).square().nanmean(0).sqrt()
+        found |= {"center": center.tolist(), "scale": _nonzero(scale).tolist()}
+    elif source["normalize"] == "min_max":
+        low = numbers.nan_to_num(torch.inf).amin(0)
+        high = numbers.nan_to_num(-torch.inf, neginf=-torch.inf).amax(0)
+        found |= {"center": low.tolist(), "scale": _nonzero(high - low).tolist()}
+    if source["missing"] == "mean":
+        found["fill"] = center.tolist()
+    elif source["missing"] == "median":
+        found["fill"] = numbers.nanmedian(0).values.tolist() if numbers.dim() > 1 else numbers.nanmedian().item()
+    elif isinstance(source["missing"], float | int):
+        found["fill"] = float(source["missing"])
+    return found
+
+
+def _nonzero(scale: Tensor) -> Tensor:
+    """A column that never changes is only centered."""
+    return torch.where(scale > 0, scale, torch.ones_like(scale))
+
+
+def _numbers(source: Mapping[str, Any], fitted: Mapping[str, Any], values: Tensor, dtype: torch.dtype) -> Tensor:
+    if "fill" in fitted and values.is_floating_point():
+        values = torch.where(values.isnan(), torch.tensor(fitted["fill"], dtype=values.dtype), values)
+    if "center" in fitted:
+        center, scale = (torch.tensor(fitted[name], dtype=torch.float64) for name in ("center", "scale"))
+        values = (values.double() - center) / scale
+    return values.to(dtype)
+
+
+def _one_hot(codes: Tensor, classes: int) -> Tensor:
+    flat = codes.long().reshape(len(codes), -1)
+    found = torch.nn.functional.one_hot(flat.clamp(min=0), classes)
+    return (found * (flat >= 0).unsqueeze(-1)).reshape(len(codes), -1)
+
+
+def _image(name: str, recipe: Mapping[str, Any], fitted: Mapping[str, Any], values: Tensor) -> Made:
+    transforms = recipe["image"] or {"resize": None, "flip": 0.0, "crop": 0}
+    if transforms["resize"]:
+        values = resize(values, transforms["resize"])
+    finish = Finish(
+        torch.float32,
+        divisor=255.0 if values.dtype == torch.uint8 else 1.0,
+        center=fitted.get("center"),
+        scale=fitted.get("scale"),
+        flip=transforms["flip"],
+        crop=transforms["crop"],
+        name=name,
+    )
+    return Made(values, finish)
+
+
+def _tokens(text: Mapping[str, Any], stored: Stored) -> Tensor:
+    if stored.offsets is None:
+        return class_tokens(text["texts"], text["length"], text["vocabulary"])[stored.values.long().clamp(min=0)]
+    if text["vocabulary"] is None:
+        return byte_tokens(stored.values, stored.offsets, text["length"])
+    return character_tokens(stored.values, stored.offsets, text["length"], text["vocabulary"])

@@ -1,0 +1,143 @@
+"""Reads a job's data file and makes of it the three parts that training works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from services.datasets.catalog import Column
+from services.datasets.plain import plain_recipe
+from services.datasets.split import kept_rows, split_columns, split_rows
+from worker.trainer.columns import Made, Stored, check_complete, fit, make
+from worker.trainer.data import Part
+from worker.trainer.failures import user_failure
+
+OFFSETS = "#offsets"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The parts by name, and what must be known to prepare other rows as these were: plain JSON for checkpoints."""
+
+    parts: dict[str, Part]
+    preprocessing: dict[str, Any]
+
+
+def load_data(data: Mapping[str, Any], device: torch.device) -> Loaded:
+    """Read the columns a job uses and cut them into ``train``, ``validation`` and ``test``, on ``device``.
+
+    Raises:
+        TrainingFailure: ``non_finite_data``, ``missing_value`` or ``label_out_of_range``, with column and row;
+            ``empty_dataset``.
+    """
+    recipes = data.get("recipes") or _plain_recipes(data)
+    split = data["split"]
+    stored = _read(Path(data["file"]), recipes, [*split_columns(split), *split.get("dropping", ())])
+    kept = _kept(stored, split)
+    numbers = _split(kept, stored, split)
+    if not len(numbers["train"]):
+        raise user_failure("empty_dataset", "No row is left to train on.", hint="Give train a larger share.")
+    fitted, columns = {}, {}
+    for name, recipe in recipes.items():
+        check_complete(recipe, stored, kept)
+        fitted[name] = fit(recipe, stored, numbers["train"])
+        columns[name] = make(name, recipe, fitted[name], stored)
+        _check(name, columns[name], data["columns"][name].get("classes"), kept)
+    parts = {part: _part(rows, columns, data, device) for part, rows in numbers.items()}
+    if not len(parts["train"]):
+        detail = f"The {len(numbers['train'])} training rows are fewer than one window needs."
+        raise user_failure("empty_dataset", detail, hint="Use shorter windows.")
+    return Loaded(parts, {"recipes": recipes, "fitted": fitted, "window": data.get("window")})
+
+
+def _plain_recipes(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain_recipe(name, Column.from_dict(column)) for name, column in data["columns"].items()}
+
+
+def _read(path: Path, recipes: Mapping[str, Any], more: list[str]) -> dict[str, Stored]:
+    wanted = [source["column"] for recipe in recipes.values() for source in recipe["sources"]]
+    with safe_open(path, framework="pt") as file:
+        there = set(file.keys())
+        return {
+            name: Stored(file.get_tensor(name), file.get_tensor(name + OFFSETS) if name + OFFSETS in there else None)
+            for name in dict.fromkeys([*wanted, *more])
+        }
+
+
+def _kept(stored: Mapping[str, Stored], split: Mapping[str, Any]) -> Tensor:
+    """Return the numbers of all rows but those that miss a value where this leaves a row out."""
+    total = len(next(iter(stored.values())))
+    return torch.from_numpy(kept_rows(total, {name: stored[name].values.numpy() for name in split.get("dropping", ())}))
+
+
+def _split(kept: Tensor, stored: Mapping[str, Stored], split: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the row numbers of each part."""
+    parts = split_rows(len(kept), split, lambda name: stored[name].values[kept].numpy())
+    return {name: kept[torch.from_numpy(rows)] for name, rows in parts.items()}
+
+
+def _part(rows: Tensor, columns: Mapping[str, Made], data: Mapping[str, Any], device: torch.device) -> Part:
+    window = data.get("window")
+    whole = {name: made.values[rows].to(device) for name, made in columns.items()}
+    finish = {name: made.finish for name, made in columns.items() if made.finish is not None}
+    inputs = tuple(data["inputs"])
+    if window is None:
+        return Part(whole, inputs, rows, finish)
+    count = max(0, (len(rows) - window["length"] - window["shift"]) // window["stride"] + 1)
+    cut = {name: _windows(name, values, window)[:count] for name, values in whole.items()}
+    return Part(cut, inputs, rows[:: window["stride"]][:count], finish)
+
+
+def _windows(name: str, values: Tensor, window: Mapping[str, Any]) -> Tensor:
+    """Return [windows, length, …] as a view of the rows; of the target, its rows ``shift`` further on."""
+    length, stride = window["length"], window["stride"]
+    if name != window["ahead"]:
+        return _unfold(values, length, stride)
+    if window["target"] == "sequence":
+        return _unfold(values[window["shift"] :], length, stride)
+    return values[length - 1 + window["shift"] :: stride]
+
+
+def _unfold(values: Tensor, length: int, stride: int) -> Tensor:
+    if len(values) < length:
+        return values.new_empty(0, length, *values.shape[1:])
+    return values.unfold(0, length, stride).movedim(-1, 1)
+
+
+def _check(name: str, made: Made, classes: int | None, kept: Tensor) -> None:
+    values = made.values[kept]
+    if values.is_floating_point():
+        _check_finite(name, values, kept)
+    elif classes is not None:
+        _check_labels(name, values, classes, kept)
+
+
+def _check_finite(name: str, values: Tensor, kept: Tensor) -> None:
+    if bool(torch.isfinite(values).all()):
+        return
+    row = _first_row(~torch.isfinite(values), kept)
+    hint = 'Remove or fill such rows: "missing" in a feature can do it.'
+    raise user_failure("non_finite_data", f"Column `{name}` is NaN or infinite in row {row}.", hint=hint)
+
+
+def _check_labels(name: str, values: Tensor, classes: int, kept: Tensor) -> None:
+    wrong = (values < 0) | (values >= classes)
+    if bool(wrong.any()):
+        row = _first_row(wrong, kept)
+        value = int(values.reshape(len(values), -1)[wrong.reshape(len(values), -1)][0])
+        raise user_failure(
+            "label_out_of_range",
+            f"Column `{name}` is {value} in row {row}, but has {classes} classes.",
+            hint=f"Labels run from 0 to {classes - 1}.",
+        )
+
+
+def _first_row(wrong: Tensor, kept: Tensor) -> int:
+    """Return the lowest number of a row in which something is wrong."""
+    return int(kept[wrong.reshape(len(wrong), -1).any(1)].min())
