@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,13 +15,26 @@ Missing = Literal["fail", "drop", "mean", "median"] | Annotated[float, Field(ge=
 _MISSING = "What stands for a missing number; by default training is refused. `drop` leaves the row out."
 
 
-class Split(Section):
-    """Which rows train, validate and test. What the three shares leave over is not used."""
+class Shares(Section):
+    """How many of the rows train, validate and test. What the three leave over is not used."""
 
     train: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="By default: all the rest.")
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     test: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(0, description="Shuffles the rows before they are cut.")
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        total = (self.train or 0.0) + self.validation + self.test
+        if total > 1 + 1e-9 or (self.train is None and total >= 1):
+            detail = f"train, validation and test must add up to at most 1; here it is {total:g}, and train needs some."
+            raise problem("out_of_range", detail, hint='For example {"train": 0.8, "validation": 0.1, "test": 0.1}.')
+        return self
+
+
+class Split(Shares):
+    """Which rows train, validate and test: drawn by chance, or as a column says."""
+
     stratify: bool | ColumnName = Field(
         False, description="Give each part the same shares of classes: of the target (`true`) or of a column."
     )
@@ -32,15 +45,7 @@ class Split(Section):
     )
 
     @model_validator(mode="after")
-    def _at_most_all(self) -> Split:
-        total = (self.train or 0.0) + self.validation + self.test
-        if total > 1 + 1e-9 or (self.train is None and total >= 1):
-            detail = f"train, validation and test must add up to at most 1; here it is {total:g}, and train needs some."
-            raise problem("out_of_range", detail, hint='For example {"train": 0.8, "validation": 0.1, "test": 0.1}.')
-        return self
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Split:
+    def _one_way(self) -> Self:
         ways = [name for name in ("stratify", "by_group", "by_time", "column") if getattr(self, name)]
         if len(ways) > 1:
             raise problem("conflict", f"`{ways[0]}` and `{ways[1]}` exclude each other.", pointer=f"/{ways[1]}")

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from services.datasets.preprocessing import Shares
 from services.training.model import MAX_SEED, Section, problem
-from services.training.schema import Split
 
 MAX_OPERATIONS = 20_000
 MAX_VALUES = 4096
@@ -74,8 +74,8 @@ class RowsSection(Section):
         None, description="Columns in the order of the model's inputs; by default as a job would choose them."
     )
     part: Literal["train", "validation", "test"] | None = Field(None, description="Count rows within this part.")
-    split: Split = Field(
-        default_factory=lambda: Split(train=0.8, validation=0.1, test=0.1, seed=0),
+    split: Shares = Field(
+        default_factory=lambda: Shares(train=0.8, validation=0.1, test=0.1, seed=0),
         description="How the rows are cut into parts, as in a job.",
     )
 

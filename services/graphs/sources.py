@@ -128,7 +128,7 @@ def _rows(
     """Return the inputs that rows of a data set make."""
     info = find_info(session, tenant_id=tenant_id, name=wanted.dataset)
     dataset = info if info is not None else get_builtin(wanted.dataset, pointer=f"{pointer}/dataset")
-    section = DataSection(dataset=wanted.dataset, inputs=wanted.inputs, split=wanted.split)
+    section = DataSection(dataset=wanted.dataset, inputs=wanted.inputs)
     bindings, problems = bind_inputs(section, dataset, definition.inputs)
     names = [one.name for one in definition.inputs] or list(definition.arguments)
     if not problems and len(bindings) > len(names):
