@@ -71,7 +71,7 @@ def _short(name: str, box: Box) -> str:
 
 
 def _datum(datum: Datum, name: str, *, brief: bool) -> list[str]:
-    shape = f"[{', '.join(map(str, datum.shape))}]"
+    shape = _shape(datum)
     dtype = "" if datum.dtype in ("float32", "float64", "") else f" {datum.dtype}"
     written = _written(datum.value)
     if written is None:
@@ -91,6 +91,11 @@ def _datum(datum: Datum, name: str, *, brief: bool) -> list[str]:
     return rows
 
 
+def _shape(datum: Datum) -> str:
+    """In round brackets, as values stand in square ones."""
+    return f"({', '.join(map(str, datum.shape))}{',' if len(datum.shape) == 1 else ''})"
+
+
 def _written(value: Any) -> list[str] | None:  # noqa: ANN401 - a JSON value
     """Return a scalar, a short vector or a small matrix as lines; None where there is too much of it."""
     if value is None:
@@ -98,14 +103,14 @@ def _written(value: Any) -> list[str] | None:  # noqa: ANN401 - a JSON value
     if not isinstance(value, list):
         return [figure(value)]
     if not any(isinstance(item, list) for item in value):
-        return [f"[{', '.join(map(figure, value))}]"] if len(value) <= _INLINE else None
+        return [f"[{', '.join(map(_short_figure, value))}]"] if len(value) <= _INLINE else None
     if len(value) == 1:
         inner = _written(value[0])
         return [f"[{inner[0]}]"] if inner and len(inner) == 1 else None
     flat = all(isinstance(row, list) and not any(isinstance(item, list) for item in row) for row in value)
     if not flat or len(value) > _ROWS or any(len(row) > _ROWS for row in value):
         return None
-    return [f"[{', '.join(map(figure, row))}]" for row in value]
+    return [f"[{', '.join(map(_short_figure, row))}]" for row in value]
 
 
 def _spread(datum: Datum) -> list[str]:
@@ -121,8 +126,12 @@ def _group(frame: Frame, box: Box) -> list[str]:
     return [frame.label.removeprefix(f"{frame.path} · "), _short(frame.path, box)]
 
 
+def _short_figure(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else figure(value)
+
+
 def _datum_facts(datum: Datum) -> list[str]:
-    traits = [datum.kind, f"shape [{', '.join(map(str, datum.shape))}]", datum.dtype]
+    traits = [datum.kind, f"shape {_shape(datum)}", datum.dtype]
     traits += ["requires grad"] if datum.requires_grad else []
     facts = [datum.name or datum.id, ", ".join(filter(None, traits))]
     if datum.value is not None:

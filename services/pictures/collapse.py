@@ -5,16 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from services.pictures.document import Document
 from services.pictures.frames import Nesting, Path
 
 AUTO_ITEMS = 48
 """So many boxes a person takes in at a glance; the automatic choice stays below."""
 
+_LAYER_OPERATIONS = 3  # a batch norm has two; attention is worth a look inside
 _DEPTH = re.compile(r"depth:(\d{1,3})")
 
 
-def closed_frames(nesting: Nesting, collapse: str, count: Callable[[frozenset[str]], int]) -> frozenset[str]:
-    """Return the frames to close. ``count`` says how many boxes a picture has with some frames closed.
+def closed_frames(
+    nesting: Nesting, collapse: str, small: frozenset[str], count: Callable[[frozenset[str]], int]
+) -> frozenset[str]:
+    """Return the frames to close.
+
+    ``small`` are those of layers (`leaves`); ``count`` says how many boxes a picture has with some frames closed.
 
     Raises:
         ValueError: ``collapse`` is none of the four, or names a module that did not run.
@@ -22,7 +28,7 @@ def closed_frames(nesting: Nesting, collapse: str, count: Callable[[frozenset[st
     if collapse == "none":
         return frozenset()
     if collapse == "auto":
-        return _automatic(nesting, count)
+        return _automatic(nesting, small, count)
     if depth := _DEPTH.fullmatch(collapse):
         levels = _module_levels(nesting)
         return frozenset(key for key, level in levels.items() if level > int(depth[1]) and _is_module(nesting, key))
@@ -38,30 +44,34 @@ def chains(nesting: Nesting) -> dict[str, Path]:
     return found
 
 
-def leaves(nesting: Nesting) -> frozenset[str]:
-    """Return the frames of layers: modules with one operation a call, with nothing to see inside but weights."""
-    operations = {key: 0 for key, frame in nesting.frames.items() if frame.kind == "module"}
-    calls = dict.fromkeys(operations, 0)
+def leaves(nesting: Nesting, document: Document) -> frozenset[str]:
+    """Return the frames of layers: modules of torch's own with a few operations, nothing to see inside but weights."""
+    modules = {key for key, frame in nesting.frames.items() if frame.kind == "module"}
+    operations = dict.fromkeys(modules, 0)
     deep: set[str] = set()
-    for path in nesting.operations.values():
-        modules = [key for key in path if key in operations]
-        if modules and nesting.frames[path[-1]].kind in ("module", "call"):
-            operations[modules[-1]] += 1
-            deep.update(modules[:-1])
-        else:  # in a loop or a branch of the module's own
-            deep.update(modules)
-    for path in chains(nesting).values():
-        if nesting.frames[path[-1]].kind == "call":
-            calls[path[-2]] += 1
-    return frozenset(key for key, count in operations.items() if key not in deep and count <= max(1, calls[key]))
+    for key, path in nesting.operations.items():
+        around = [one for one in path if one in modules]
+        operation = document.operations[key]
+        module = document.modules.get(operation.module)
+        own = module is not None and operation.place.startswith(f"/modules/{module.type}/")
+        if around and not own and nesting.frames[path[-1]].kind in ("module", "call"):
+            operations[around[-1]] += 1
+            deep.update(around[:-1])
+        else:  # written by the definition, or in a loop or branch
+            deep.update(around)
+    return frozenset(
+        key for key in modules - deep if operations[key] <= _LAYER_OPERATIONS * nesting.calls(nesting.frames[key].path)
+    )
 
 
-def _automatic(nesting: Nesting, count: Callable[[frozenset[str]], int]) -> frozenset[str]:
+def _automatic(nesting: Nesting, small: frozenset[str], count: Callable[[frozenset[str]], int]) -> frozenset[str]:
     """Open level by level, whole levels only, as long as the picture stays small; layers if nothing else is closed."""
     levels: dict[int, list[str]] = {}
     for key, path in chains(nesting).items():
-        levels.setdefault(len(path), []).append(key)
-    closed, small = frozenset(nesting.frames), leaves(nesting)
+        # Turns and calls open together with what they are turns and calls of.
+        level = sum(1 for one in path if nesting.frames[one].kind not in ("turn", "call"))
+        levels.setdefault(level, []).append(key)
+    closed = frozenset(nesting.frames)
     for level in sorted(levels):
         opened = closed - {key for key in levels[level] if key not in small}
         if count(opened) > AUTO_ITEMS:

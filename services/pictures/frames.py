@@ -7,6 +7,7 @@ the deepest frame that holds all its calls: a shared layer is drawn once and rea
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
@@ -59,6 +60,8 @@ class Nesting:
         self._homes: dict[str, Path] = {}
         self.operations: dict[str, Path] = {key: self._walk(chain) for key, chain in self._chains.items()}
         self.data: dict[str, Path] = self._place_data()
+        self.repeated = self._numbers_with_many_readers()
+        """Numbers that several operations use: they are drawn at each, as a formula repeats them."""
 
     def _chain(self, operation: Operation) -> list[_Call | _Block]:
         """Return the calls and blocks that led to an operation, the outermost first."""
@@ -105,7 +108,7 @@ class Nesting:
             if isinstance(step, _Call):
                 module = step.path
                 path = (*self._home(step.path), self._module(step.path))
-                if self._calls(step.path) > 1:
+                if self.calls(step.path) > 1:
                     path += (self._frame(path[-1], "call", f"call {step.number}", module),)
             elif step.is_loop:
                 outer = path[-1] if path else ""
@@ -123,7 +126,8 @@ class Nesting:
             self._homes[module] = _common(paths)
         return self._homes[module]
 
-    def _calls(self, path: str) -> int:
+    def calls(self, path: str) -> int:
+        """Return how often a module was called."""
         return self._document.modules[path].calls if path in self._document.modules else 1
 
     def _module(self, path: str) -> str:
@@ -158,6 +162,11 @@ class Nesting:
             for datum in self._document.data.values()
         }
 
+    def _numbers_with_many_readers(self) -> frozenset[str]:
+        counts = Counter(key for operation in self._document.operations.values() for key in set(operation.inputs))
+        data = self._document.data
+        return frozenset(key for key, count in counts.items() if count > 1 and _is_number(data[key]))
+
     def _place(self, datum: Datum, producer: str | None, readers: list[str]) -> Path:
         if datum.kind in ("parameter", "buffer"):
             return self._owner(datum.name)
@@ -182,6 +191,10 @@ class Nesting:
         while module and module not in self._prefixes:
             module = module.rpartition(".")[0]
         return (*self._home(module), self._module(module)) if module else ()
+
+
+def _is_number(datum: Datum) -> bool:
+    return datum.kind == "constant" and datum.value is not None and not isinstance(datum.value, list)
 
 
 def _common(sequences: Sequence[Sequence[_Step]]) -> tuple[_Step, ...]:

@@ -39,14 +39,17 @@ def render(graph: Mapping[str, Any], format: Format, *, collapse: str = "auto", 
     document = read(graph)
     nesting = Nesting(document)
     try:
-        closed = opening.closed_frames(nesting, collapse, lambda some: len(compose(document, nesting, some).boxes))
+        layers = opening.leaves(nesting, document)
+        closed = opening.closed_frames(
+            nesting, collapse, layers, lambda some: len(compose(document, nesting, some).boxes)
+        )
     except ValueError as error:
         hint = "auto, none, depth:N, or paths of modules with commas."
         raise InvalidRequest([Problem("collapse_invalid", f"collapse: {error}.", hint=hint)]) from error
     if format == "svg":
-        return views.render_svg(document, nesting, closed, title or "Computational graph")
+        return views.render_svg(document, nesting, views.Opening(closed, layers), title or "Computational graph")
     scene = compose(document, nesting, closed)
     if len(scene.boxes) > views.MAX_BOXES:
         raise views.too_large(f"The picture would have {len(scene.boxes):,} boxes; {views.MAX_BOXES:,} can be drawn.")
     write = mermaid.write if format == "mermaid" else dot.write
-    return write(document, nesting, scene, opening.leaves(nesting))
+    return write(document, nesting, scene, layers)

@@ -79,6 +79,8 @@ def compose(document: Document, nesting: Nesting, closed: frozenset[str]) -> Sce
     scene = Scene()
     shown: dict[str, str] = {}
     for datum in document.data.values():
+        if datum.id in nesting.repeated:
+            continue
         shown[datum.id] = _show(scene, nesting, datum, nesting.data[datum.id], closed)
     for operation in document.operations.values():
         shown[operation.id] = _show(scene, nesting, operation, nesting.operations[operation.id], closed)
@@ -128,10 +130,21 @@ def _link(scene: Scene, document: Document, nesting: Nesting, shown: dict[str, s
     for operation in document.operations.values():
         here, label = shown[operation.id], _call(scene, nesting, operation, shown)
         for key in operation.inputs:
+            if key in nesting.repeated:
+                if here == operation.id:
+                    _connect(links, document.data[key], _copy(scene, document.data[key], here), here, label)
+                continue
             _connect(links, document.data[key], shown[key], here, label)
         for key in operation.outputs:
             _connect(links, document.data[key], here, shown[key], label)
     scene.links = list(links.values())
+
+
+def _copy(scene: Scene, datum: Datum, operation: str) -> str:
+    """Add a box for a number at one operation that uses it."""
+    key = f"{datum.id}@{operation}"
+    scene.boxes.setdefault(key, Box(key, "data", datum, scene.boxes[operation].inside))
+    return key
 
 
 def _connect(links: dict[tuple[str, str], Link], datum: Datum, source: str, target: str, label: str) -> None:
@@ -140,7 +153,7 @@ def _connect(links: dict[tuple[str, str], Link], datum: Datum, source: str, targ
     link = links.setdefault((source, target), Link(source, target))
     if label and label not in link.labels:
         link.labels.append(label)
-    name = datum.name or f"{list(datum.shape)}"
+    name = datum.name or f"shape {datum.shape}"
     if name not in link.data:
         link.data.append(name)
     if datum.gradient_norm is not None:

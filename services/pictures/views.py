@@ -27,6 +27,14 @@ MAX_VIEW_BOXES = 1_600
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """Which frames are closed in the picture at rest, and which are layers that no click opens."""
+
+    closed: frozenset[str]
+    layers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _View:
     """One state: which frames are closed, and the ids that clicks in it lead to."""
 
@@ -38,17 +46,17 @@ class _View:
     sizes: Mapping[str, Sized]
 
 
-def render_svg(document: Document, nesting: Nesting, closed: frozenset[str], title: str) -> str:
+def render_svg(document: Document, nesting: Nesting, rest: Opening, title: str) -> str:
     """Return the SVG document.
 
     Raises:
         InvalidRequest: too much to draw (``picture_too_large``), or the engine gave up (``picture_failed``).
         Unavailable: too many pictures are being drawn.
     """
-    home = compose(document, nesting, closed)
+    home = compose(document, nesting, rest.closed)
     if len(home.boxes) > MAX_BOXES:
         raise too_large(f"The picture would have {len(home.boxes):,} boxes; {MAX_BOXES:,} can be drawn.")
-    views = _views(document, nesting, home, closed)
+    views = _views(document, nesting, home, rest)
     dots = [to_dot(view.scene, view.sizes, view.titles) for view in views]
     try:
         layouts = engine.lay_out(dots)
@@ -69,10 +77,10 @@ def too_large(detail: str) -> InvalidRequest:
     return InvalidRequest([Problem("picture_too_large", detail, hint=hint)])
 
 
-def _views(document: Document, nesting: Nesting, home: Scene, closed: frozenset[str]) -> list[_View]:
+def _views(document: Document, nesting: Nesting, home: Scene, rest: Opening) -> list[_View]:
     """The picture at rest first; then, from the outside in, one view for each frame that a click may open."""
     around = opening.chains(nesting)
-    layers = opening.leaves(nesting)
+    closed, layers = rest.closed, rest.layers
     states: dict[str, tuple[frozenset[str], Scene]] = {"": (closed, home)}
     boxes = len(home.boxes)
     for key in sorted(closed - layers, key=lambda one: len(around.get(one, ()))):
