@@ -49,6 +49,11 @@ def is_number(name: object) -> bool:
     return isinstance(name, str) and bool(_NUMBER.match(name))
 
 
+def is_taken(name: str) -> bool:
+    """Return whether a name means something in every expression."""
+    return name in _PYTHON
+
+
 def check_local(name: str, place: Place, problems: Problems) -> bool:
     """Check the name of a local variable, argument or parameter."""
     if name == "_":
