@@ -15,7 +15,8 @@ from services.datasets.catalog import DATASETS
 from services.definition.catalog import CATALOG, Entry
 from services.definition.json_schema import model_schema
 from services.errors import NotFound
-from services.training.metrics import MetricName
+from services.training.losses import LOSSES
+from services.training.metrics import METRICS, metric_classes
 from services.training.optimizers import Optimizer
 from services.training.schedulers import Scheduler
 
@@ -97,8 +98,12 @@ def _items() -> dict[str, Item]:
 
 def _classes() -> Iterator[Item]:
     for entry in CATALOG.classes.values():
-        kind = "loss" if entry.family == "loss" else "layer"
-        yield _definition_item(entry.name, kind, entry.family, entry)
+        loss = LOSSES.get(entry.name)
+        if loss is not None:  # what a plan may say of it, and what it is called with
+            schema = {**loss.model_json_schema(), "called_with": list(loss.forward)}
+            yield Item(entry.name, "loss", entry.family, _first_line(loss), schema)
+        else:
+            yield _definition_item(entry.name, "layer", entry.family, entry)
 
 
 def _functions() -> Iterator[Item]:
@@ -128,8 +133,12 @@ def _plan() -> Iterator[Item]:
     for kind, union in (("optimizer", Optimizer), ("scheduler", Scheduler)):
         for model in _members(union):
             yield Item(model.__name__, kind, kind, _first_line(model), model.model_json_schema())
-    for name in get_args(MetricName):
-        yield Item(name, "metric", "metric", name.replace("_", " ").capitalize(), {"const": name})
+    for name in METRICS:
+        yield Item(name, "metric", "quick", name.replace("_", " ").capitalize(), {"const": name})
+    for metric in metric_classes().values():
+        # A layer may have the same name; a plan writes the class's own name all the same.
+        name = f"torchmetrics.{metric.name}" if metric.name in CATALOG.classes else metric.name
+        yield Item(name, "metric", metric.family, metric.doc, metric.json_schema())
 
 
 def _datasets() -> Iterator[Item]:

@@ -30,19 +30,24 @@ class Input(Protocol):
     def shape(self) -> Sequence[int | str] | None:
         """With the batch first."""
 
+    @property
+    def optional(self) -> bool:
+        """Whether ``forward`` does without it: it gets None."""
+
 
 def bind_inputs(
     data: DataSection, dataset: DatasetInfo, inputs: Sequence[Input]
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """Return ``[{"input": name | None, "column": name}]`` in calling order, and what is wrong.
+    """Return ``[{"input": name | None, "column": name | None}]`` in calling order, and what is wrong.
 
-    The columns are those that ``data`` lists, else those named as the declared inputs, else the data set's own.
+    The columns are those that ``data`` lists, else those named as the declared inputs, else the data set's own. An
+    optional input that no column feeds has the column None.
     """
     columns = _choose_columns(data, dataset, inputs)
     problems = [
         _unknown_column(name, dataset, f"/data/inputs/{index}" if data.inputs else "/data/inputs")
         for index, name in enumerate(columns)
-        if name not in dataset.columns
+        if name is not None and name not in dataset.columns
     ]
     if inputs and len(columns) != len(inputs):
         declared = ", ".join(f"`{one.name}`" for one in inputs)
@@ -50,26 +55,34 @@ def bind_inputs(
         return [], [*problems, Problem("input_count_mismatch", detail, "/data/inputs", _offer(dataset))]
     names: list[str | None] = [one.name for one in inputs] or [None] * len(columns)
     for index, (one, column) in enumerate(zip(inputs, columns, strict=False)):
-        if column in dataset.columns:
+        if column is not None and column in dataset.columns:
             problems += _check_declared(one, column, dataset.columns[column], f"/model/inputs/{index}")
     return [{"input": name, "column": column} for name, column in zip(names, columns, strict=True)], problems
 
 
-def bind_target(data: DataSection, dataset: DatasetInfo) -> tuple[str | None, list[Problem]]:
-    """Return the target's column (the data set's own by default), and what is wrong."""
-    name = data.target or dataset.target
-    if name not in dataset.columns:
-        return None, [_unknown_column(name, dataset, "/data/target")]
-    return name, []
+def bind_targets(data: DataSection, dataset: DatasetInfo) -> tuple[list[str], list[Problem]]:
+    """Return the target columns (the data set's own by default, if it has one), and what is wrong."""
+    if isinstance(data.target, list):
+        places = [(name, f"/data/target/{index}") for index, name in enumerate(data.target)]
+    else:
+        name = data.target or dataset.target
+        places = [(name, "/data/target")] if name else []
+    problems = [_unknown_column(name, dataset, pointer) for name, pointer in places if name not in dataset.columns]
+    return [name for name, _ in places if name in dataset.columns], problems
 
 
-def _choose_columns(data: DataSection, dataset: DatasetInfo, inputs: Sequence[Input]) -> list[str]:
+def _choose_columns(data: DataSection, dataset: DatasetInfo, inputs: Sequence[Input]) -> list[str | None]:
     if data.inputs is not None:
-        return list(data.inputs)
+        missing = inputs[len(data.inputs) :]
+        return [*data.inputs, *(None for _ in missing if all(one.optional for one in missing))]
     names = [one.column or one.name for one in inputs]
-    if any(one.column for one in inputs) or (names and all(name in dataset.columns for name in names)):
-        return names
-    return list(dataset.inputs)
+    needed = [name for name, one in zip(names, inputs, strict=True) if not one.optional]
+    if any(one.column for one in inputs) or (needed and all(name in dataset.columns for name in needed)):
+        return [
+            None if one.optional and not one.column and name not in dataset.columns else name
+            for name, one in zip(names, inputs, strict=True)
+        ]
+    return [*dataset.inputs, *(None for one in inputs[len(dataset.inputs) :] if one.optional)]
 
 
 def _check_declared(declared: Input, name: str, column: Column, pointer: str) -> list[Problem]:

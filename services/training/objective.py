@@ -10,11 +10,11 @@ from services.datasets.catalog import Column
 from services.definition.formulas import Formulas
 from services.definition.vocabulary import WHOLE, Vocabulary, is_usable
 from services.errors import InvalidRequest, Problem
-from services.training.losses import Loss, TermsLoss
+from services.training.losses import LOSSES, Loss, TermsLoss
 from services.training.metrics import METRICS, metric_classes, metrics_for
 from services.training.sources import loss_formulas, metric_formulas, vocabulary_of
 
-_TARGETS = ("target", "targets", "labels", "point_cloud2")
+TARGETS = ("target", "targets", "labels", "point_cloud2")
 """What torch and torchmetrics call the thing to compare with."""
 _COLUMNS_ONLY = ("input_lengths", "target_lengths", "indexes")
 """What no model returns: a column of that name, or an explicit input."""
@@ -85,13 +85,13 @@ def default_inputs(parameters: Sequence[str], names: Names) -> list[str] | None:
     A target is the target. What has the name of an output or a column is that. The rest are the outputs in order; of
     several outputs none is chosen for a loss that takes one.
     """
-    own = [name for name in parameters if not (name in _TARGETS or name in _COLUMNS_ONLY or name in names.outputs)]
+    own = [name for name in parameters if not (name in TARGETS or name in _COLUMNS_ONLY or name in names.outputs)]
     found: list[str] = []
-    outputs = _whole_outputs(own, names)
+    outputs = _whole_outputs(own, [name for name in names.outputs if name not in parameters], names)
     if outputs is None:
         return None
     for name in parameters:
-        if name in _TARGETS:
+        if name in TARGETS:
             found.append("target")
         elif name in names.outputs or (name in _COLUMNS_ONLY and name in names.columns):
             found.append(name)
@@ -102,10 +102,9 @@ def default_inputs(parameters: Sequence[str], names: Names) -> list[str] | None:
     return found
 
 
-def _whole_outputs(wanted: Sequence[str], names: Names) -> list[str] | None:
-    """Return expressions for the model's outputs in order, as many as are wanted."""
+def _whole_outputs(wanted: Sequence[str], free: list[str], names: Names) -> list[str] | None:
+    """Return expressions for the outputs that no parameter names, in order, as many as are wanted."""
     if len(names.outputs) > 1:
-        free = [name for name in names.outputs if name not in wanted]
         return free if len(free) == len(wanted) or not wanted else None
     whole = names.outputs[0] if names.outputs else WHOLE
     return [whole] if len(wanted) == 1 else [f"{whole}[{index}]" for index in range(len(wanted))]
@@ -141,16 +140,11 @@ def _parameters(kind: str) -> tuple[str, ...]:
 
 def _metric_inputs(parameters: Sequence[str], loss: Mapping[str, Any], names: Names) -> list[str] | None:
     """Return what a metric looks at by default: what a named loss compares, else the one output and the target."""
-    compared = loss.get("inputs")
-    if parameters[:2] == ("preds", "target") and compared and len(compared) >= 2 and loss["type"] in _COMPARING:
+    compared, kind = loss.get("inputs"), LOSSES.get(loss["type"])
+    compares = kind is not None and kind.forward[1:2] == ("target",)
+    if parameters[:2] == ("preds", "target") and compared and compares:
         return [*compared[:2], *parameters[2:]] if set(parameters[2:]) <= names.columns.keys() else None
     return default_inputs(parameters, names)
-
-
-_COMPARING = frozenset(
-    "CrossEntropyLoss NLLLoss MultiMarginLoss MultiLabelMarginLoss MultiLabelSoftMarginLoss MSELoss L1Loss SmoothL1Loss "
-    "HuberLoss BCEWithLogitsLoss BCELoss PoissonNLLLoss GaussianNLLLoss KLDivLoss SoftMarginLoss".split()
-)
 
 
 def _infer(row: dict[str, Any], index: int, bound: Bound, names: Names) -> None:

@@ -123,7 +123,9 @@ def _unvalidated(pointer: str) -> Problem:
 
 def watchable(resolved: Mapping[str, Any]) -> list[str]:
     """Return the series that an evaluation makes, of a plan with its metrics."""
-    return ["validation/loss", *(f"validation/{name}" for name in resolved["metrics"])]
+    terms = [f"loss/{name}" for name in resolved["loss"].get("terms", ())]
+    names = ["loss", *terms, *(metric["name"] for metric in resolved["metrics"])]
+    return [f"validation/{name}" for name in names]
 
 
 def _check_freezing(plan: TrainingPlan) -> Iterator[Problem]:

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from services.datasets.catalog import DatasetInfo
 from services.datasets.split import split_sizes
 from services.errors import InvalidRequest, Problem
-from services.training.binding import Input, bind_inputs, bind_target
+from services.training.binding import Input, bind_inputs, bind_targets
 from services.training.compatibility import check_compatibility
 from services.training.lengths import steps_per_epoch, with_lengths
-from services.training.metrics import metrics_for
+from services.training.objective import Bound, bind_objective, names_of
 from services.training.plan_checks import check_plan
 from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
 
@@ -26,6 +26,10 @@ class Model(Protocol):
     def inputs(self) -> Sequence[Input]:
         """Empty when the definition does not declare them."""
 
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names of what forward returns; empty when the definition does not declare them."""
+
 
 def resolve(
     *, data: DataSection, training: TrainingPlan, checkpoints: CheckpointPolicy, dataset: DatasetInfo, definition: Model
@@ -36,19 +40,24 @@ def resolve(
         InvalidRequest: with every way in which plan, data set and model do not fit together.
     """
     bindings, problems = bind_inputs(data, dataset, definition.inputs)
-    target, target_problems = bind_target(data, dataset)
+    targets, target_problems = bind_targets(data, dataset)
     problems += target_problems
+    target = targets[0] if len(targets) == 1 else None
+    bound = bind_objective(
+        training.loss, training.metrics, names_of(definition.outputs, bindings, dataset.columns, target)
+    )
+    problems += [] if target_problems else bound.problems
     rows, row_problems = _count_rows(data, dataset)
     problems += row_problems
     steps = steps_per_epoch(rows["train"], data.batch_size, drop_last=data.drop_last, accumulate=training.accumulate)
-    resolved_training = _resolve_training(training, steps)
+    resolved_training = _resolve_training(training, bound, steps)
     problems += check_plan(training, checkpoints, resolved_training, validation_rows=rows["validation"])
-    if target is not None:
-        problems += check_compatibility(training, resolved_training, dataset, target)
-    if problems or target is None:
+    problems += check_compatibility(training, resolved_training, dataset, bound.names)
+    if problems:
         raise InvalidRequest(problems)
+    used = [name for name in targets if data.target is not None or name in bound.names.values()]
     return {
-        "data": _resolve_data(data, dataset, bindings=bindings, target=target, rows=rows),
+        "data": _resolve_data(data, dataset, bindings=bindings, bound=bound, targets=used, rows=rows),
         "training": resolved_training,
         "checkpoints": checkpoints.model_dump(),
     }
@@ -62,20 +71,38 @@ def preflight_inputs(resolved: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "dtype": data["columns"][binding["column"]]["dtype"],
             "shape": ["B", *data["columns"][binding["column"]]["shape"]],
         }
+        if binding["column"] is not None
+        else {"shape": None}
         for binding in data["bindings"]
     }
 
 
+def preflight_objective(resolved: dict[str, Any]) -> dict[str, Any]:
+    """Return what the preflight needs to try loss and metrics: both, the names that they use, and their columns."""
+    data, training = resolved["data"], resolved["training"]
+    names = data["names"]
+    columns = {name: data["columns"][name] for name in dict.fromkeys(names.values())}
+    return {"loss": training["loss"], "metrics": training["metrics"], "names": names, "columns": columns}
+
+
 def _resolve_data(
-    data: DataSection, dataset: DatasetInfo, *, bindings: list[dict[str, Any]], target: str, rows: dict[str, int]
+    data: DataSection,
+    dataset: DatasetInfo,
+    *,
+    bindings: list[dict[str, Any]],
+    bound: Bound,
+    targets: list[str],
+    rows: dict[str, int],
 ) -> dict[str, Any]:
     inputs = [binding["column"] for binding in bindings]
+    used = dict.fromkeys([*(name for name in inputs if name is not None), *targets, *bound.names.values()])
     return {
         **data.model_dump(),
         "inputs": inputs,
         "bindings": bindings,
-        "target": target,
-        "columns": {name: dataset.columns[name].to_dict() for name in dict.fromkeys([*inputs, target])},
+        "target": targets if isinstance(data.target, list) else next(iter(targets), None),
+        "names": bound.names,
+        "columns": {name: dataset.columns[name].to_dict() for name in used},
         "split": {**data.split.model_dump(), "train": _train_share(data)},
         "rows": rows,
     }
@@ -99,12 +126,12 @@ def _count_rows(data: DataSection, dataset: DatasetInfo) -> tuple[dict[str, int]
     return rows, []
 
 
-def _resolve_training(plan: TrainingPlan, steps_an_epoch: int) -> dict[str, Any]:
-    metrics = metrics_for(plan.loss.type)[:1] if plan.metrics is None else plan.metrics
+def _resolve_training(plan: TrainingPlan, bound: Bound, steps_an_epoch: int) -> dict[str, Any]:
     resolved = {
         **plan.model_dump(),
         "optimizer": plan.optimizer.resolved(),
-        "metrics": list(dict.fromkeys(metrics)),
+        "loss": bound.loss,
+        "metrics": bound.metrics,
         "seed": secrets.randbelow(_MAX_CHOSEN_SEED) if plan.seed is None else plan.seed,
     }
     return with_lengths(resolved, steps_an_epoch)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from services.datasets.preprocessing import Features, Split, Window
 from services.training.losses import AnyLoss
-from services.training.metrics import MetricName
-from services.training.model import MAX_SEED, Section
+from services.training.metrics import Metric
+from services.training.model import MAX_SEED, Section, problem
 from services.training.optimizer import Pattern
 from services.training.optimizers import Optimizer
 from services.training.schedulers import Scheduler
@@ -29,6 +29,31 @@ from services.training.stages import (
 MAX_BATCH_SIZE = 1 << 20
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+MAX_TARGETS = 64
+
+
+def _check_target(value: object) -> object:
+    """A column, or several; not a pydantic union, whose errors would name both sides."""
+    names = value if isinstance(value, list) else [] if value is None else [value]
+    if isinstance(value, list) and not 1 <= len(value) <= MAX_TARGETS:
+        raise problem("out_of_range", f"A list of targets has 1 to {MAX_TARGETS} columns.")
+    for index, name in enumerate(names):
+        pointer = f"/{index}" if isinstance(value, list) else ""
+        if not isinstance(name, str):
+            raise problem("string_type", "A target is the name of a column.", pointer=pointer)
+        if not 1 <= len(name) <= 200:
+            raise problem("out_of_range", "The name of a column has 1 to 200 characters.", pointer=pointer)
+    return value
+
+
+_TARGET_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "minLength": 1, "maxLength": 200},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_TARGETS},
+        {"type": "null"},
+    ]
+}
+Target = Annotated[Any, AfterValidator(_check_target), WithJsonSchema(_TARGET_SCHEMA)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
@@ -41,7 +66,7 @@ class DataSection(Section):
     inputs: Annotated[list[ColumnName], Field(min_length=1, max_length=64)] | None = Field(
         None, description="Columns that the model is called with, in order."
     )
-    target: ColumnName | None = Field(None, description="The column that the loss compares with.")
+    target: Target = Field(None, description="The column that loss and metrics compare with, or a list of several.")
     features: Features = Field(
         default_factory=dict, description="Tensors made of columns: put side by side, normalized, encoded, augmented."
     )
@@ -60,7 +85,7 @@ class TrainingPlan(Section):
     optimizer: Optimizer
     scheduler: Scheduler | None = None
     loss: AnyLoss
-    metrics: Annotated[list[MetricName], Field(max_length=32)] | None = Field(
+    metrics: Annotated[list[Metric], Field(max_length=32)] | None = Field(
         None, description="By default: what suits the loss."
     )
     warmup: Warmup | None = None
