@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from services.definition.catalog import CATALOG
 from services.definition.formulas import Formulas, locate
 from services.definition.problems import Place
-from services.definition.catalog import CATALOG
 from services.definition.vocabulary import Vocabulary
 from services.errors import InvalidRequest, Problem
 from services.modules.build import Code, compile_definition
 from services.modules.emit import FACTORY
+from services.modules.words import describe
 
+Outputs = Any
+"""What a model returns: a tensor, a tuple, a dict, or whatever its forward makes."""
 Columns = Mapping[str, Tensor]
-Getter = Callable[[Any, Columns], Any]
+Getter = Callable[[Outputs, Columns], Any]
 _TENSOR_ARGUMENTS = ("weight", "pos_weight")
 
 
@@ -38,11 +40,11 @@ class Compiled:
         self._forward: Callable[..., tuple[Any, ...]] = module.forward
         self._getters: list[Getter] = []
 
-    def __call__(self, outputs: Any, columns: Columns) -> tuple[Any, ...]:  # noqa: ANN401 - models return anything
+    def __call__(self, outputs: Outputs, columns: Columns) -> tuple[Any, ...]:
         """Return the value of each expression."""
         return self._forward(*[get(outputs, columns) for get in self._getters])
 
-    def bind(self, outputs: Any) -> None:  # noqa: ANN401 - models return anything
+    def bind(self, outputs: Outputs) -> None:
         """Find out where in ``outputs`` each name is.
 
         Raises:
@@ -72,12 +74,12 @@ class Compiled:
                 place = locate(found, self._formulas.lines) if found is not None else place
         return place
 
-    def named_values(self, outputs: Any, columns: Columns) -> dict[str, Any]:  # noqa: ANN401 - models return anything
+    def named_values(self, outputs: Outputs, columns: Columns) -> dict[str, Any]:
         """Return what each name stands for."""
         return {name: get(outputs, columns) for name, get in zip(self._formulas.names, self._getters, strict=True)}
 
 
-def resolve_outputs(outputs: Any, vocabulary: Vocabulary) -> Vocabulary:  # noqa: ANN401 - models return anything
+def resolve_outputs(outputs: Outputs, vocabulary: Vocabulary) -> Vocabulary:
     """Return the vocabulary with the outputs that there are.
 
     Raises:
@@ -102,7 +104,7 @@ def _unexpected(what: str) -> InvalidRequest:
     return InvalidRequest([Problem("unexpected_output", f"{what[0].upper()}{what[1:]}.", "/model/outputs", hint)])
 
 
-def _is_keyed(outputs: Any, vocabulary: Vocabulary) -> bool:  # noqa: ANN401 - models return anything
+def _is_keyed(outputs: Outputs, vocabulary: Vocabulary) -> bool:
     """Return whether names are keys of what forward returns; a single declared name is the whole of it."""
     return isinstance(outputs, dict) and len(vocabulary.outputs) != 1
 
@@ -129,14 +131,3 @@ def build_criterion(loss: Mapping[str, Any], device: torch.device | str) -> nn.M
             arguments[name] = torch.tensor(arguments[name], dtype=torch.float32)
     kind: type[nn.Module] = getattr(nn, loss["type"])
     return kind(**arguments).to(device)
-
-
-def describe(value: Any) -> str:  # noqa: ANN401 - anything
-    """Return what a value is, in words: «a tensor [2, 10] of float32», «3 values»."""
-    if isinstance(value, Tensor):
-        return f"a tensor {list(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
-    if isinstance(value, dict):
-        return f"a dict with {', '.join(map(str, value))}"
-    if isinstance(value, list | tuple):
-        return f"{len(value)} values"
-    return f"a {type(value).__name__}"

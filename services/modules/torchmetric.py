@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from services.errors import InvalidRequest, Problem
+from services.modules.words import first_line
 
-_SPACES = ("torchmetrics", "classification", "regression", "segmentation", "clustering", "nominal", "image", "text",
-           "audio", "retrieval", "aggregation", "shape")  # fmt: skip
+_SPACES = (
+    "aggregation", "audio", "classification", "clustering", "image", "nominal", "regression", "retrieval",
+    "segmentation", "shape", "text",
+)  # fmt: skip
 
 
 class TorchMetric:
@@ -30,18 +33,11 @@ class TorchMetric:
         self._about = (metric, index)
 
     def update(self, *values: Any) -> None:  # noqa: ANN401 - what the expressions of a request give
-        """Take in a batch.
-
-        Raises:
-            InvalidRequest: ``metric_failed``: shape, dtype or values are not what the class takes.
-        """
-        given = list(values)
+        """Take in a batch; what torchmetrics raises comes as it is."""
+        given = [_in_single_precision(value) for value in values]
         if self._reads_integers and len(given) > 1 and isinstance(given[1], Tensor) and given[1].is_floating_point():
             given[1] = given[1].long()
-        try:
-            self._metric.update(*given)
-        except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
-            raise _failed(*self._about, given, error) from None
+        self._metric.update(*given)
 
     def compute(self) -> Tensor:
         """Return the number.
@@ -52,7 +48,9 @@ class TorchMetric:
         try:
             value = self._metric.compute()
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
-            raise _failed(*self._about, [], error) from None
+            metric, index = self._about
+            detail = f"{metric['type']} fails: {first_line(error)}"
+            raise InvalidRequest([Problem("metric_failed", detail, f"/training/metrics/{index}")]) from None
         if not isinstance(value, Tensor) or value.numel() != 1:
             metric, index = self._about
             detail = f"{metric['type']} gives more than one number here."
@@ -61,25 +59,19 @@ class TorchMetric:
         return value.reshape(())
 
 
-def _class(name: str) -> Any:  # noqa: ANN401 - torchmetrics' classes share no constructor
-    import importlib  # noqa: PLC0415 - torchmetrics costs seconds, and most jobs do without
+def _in_single_precision(value: Any) -> Any:  # noqa: ANN401 - what the expressions of a request give
+    """Return half-precision tensors as float32: not every metric computes in less."""
+    is_half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if is_half else value
 
-    for space in _SPACES:
-        module = importlib.import_module("torchmetrics" if space == "torchmetrics" else f"torchmetrics.{space}")
-        if hasattr(module, name):
-            return getattr(module, name)
-    raise KeyError(name)
+
+def _class(name: str) -> Any:  # noqa: ANN401 - torchmetrics' classes share no constructor
+    import torchmetrics  # noqa: PLC0415 - costs a second or two, and most jobs do without
+
+    spaces = [getattr(torchmetrics, space, None) for space in _SPACES]
+    return next(getattr(space, name) for space in spaces if hasattr(space, name))
 
 
 def _refused(metric: Mapping[str, Any], index: int, error: Exception) -> InvalidRequest:
-    text = " ".join(str(error).split())[:300]
-    detail = f"{metric['type']} refuses these arguments: {text}"
+    detail = f"{metric['type']} refuses these arguments: {first_line(error)}"
     return InvalidRequest([Problem("invalid_argument", detail, f"/training/metrics/{index}")])
-
-
-def _failed(metric: Mapping[str, Any], index: int, values: list[Any], error: Exception) -> InvalidRequest:
-    text = " ".join(str(error).split())[:300]
-    shown = ", ".join(f"{list(one.shape)} {str(one.dtype)[6:]}" for one in values if isinstance(one, Tensor))
-    detail = f"{metric['type']} fails{f' on {shown}' if shown else ''}: {text}"
-    hint = 'Say with "inputs" what it is to be called with: names of outputs and columns, or expressions of them.'
-    return InvalidRequest([Problem("metric_failed", detail, f"/training/metrics/{index}", hint)])

@@ -8,20 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
 from services.errors import Problem
 from services.training.json_values import check_value
-from services.training.losses import Expression
 from services.training.model import problem
 from services.training.problems import escape, nearest
+from services.training.sources import QUICK
 
-QuickName = Literal[
-    "accuracy", "top_5_accuracy", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "r2"
-]
-METRICS: tuple[str, ...] = get_args(QuickName)
+METRICS = QUICK
 SERIES_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,99}\Z")
 MAX_INPUTS = 8
 
@@ -175,4 +172,3 @@ _SCHEMA: dict[str, Any] = {
     ]
 }
 Metric = Annotated[Any, AfterValidator(check_metric), WithJsonSchema(_SCHEMA)]
-__all__ = ["METRICS", "Expression", "Metric", "MetricClass", "check_metric", "metric_classes", "metrics_for"]

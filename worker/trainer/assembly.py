@@ -14,7 +14,10 @@ import torch
 from torch import nn
 
 from services.definition import Definition, check
+from services.definition.vocabulary import Vocabulary
 from services.errors import TrainingFailure
+from services.modules.measures import build_measures
+from services.training.sources import vocabulary_of
 from worker.trainer.averaging import build_averaging
 from worker.trainer.cadence import Cadence
 from worker.trainer.checkpoint import CheckpointWriter, Restored, read_checkpoint
@@ -46,6 +49,7 @@ _NORMS = 50
 class _Site:
     device: torch.device
     environment: Mapping[str, Any]
+    vocabulary: Vocabulary
 
 
 def assemble(job: Job, line: Line, build: Build) -> Trainer:
@@ -66,7 +70,7 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
     model = build(definition).to(device)
     held = freeze(model, job.training)
     held.train(model)
-    site = _Site(device, environment)
+    site = _Site(device, environment, vocabulary_of(definition.outputs, job.data["names"]))
     trainer = _put_together(job, line, model=model, held=held, loaded=loaded, site=site, restored=restored)
     _check_single_samples(trainer)
     if restored is not None:
@@ -111,7 +115,8 @@ def _put_together(
 ) -> Trainer:
     plan, step, parts = job.training, restored.step if restored else 0, loaded.parts
     optimizer = build_optimizer(plan["optimizer"], model)
-    objective = Objective(plan["loss"], parts, site.device, target=job.data["target"])
+    objective = Objective(plan["loss"], parts, site.device, vocabulary=site.vocabulary)
+    measures = build_measures(plan, site.vocabulary, site.device)
     windows = Windows(_batches(job, parts["train"]), plan["accumulate"])
     every = job.checkpoints["every"]
     elapsed = restored.state["elapsed_seconds"] if restored else 0.0
@@ -128,7 +133,7 @@ def _put_together(
         averaging=build_averaging(model, plan, held),
         windows=windows,
         parts=parts,
-        evaluator=lambda one: Evaluator(one, objective, plan["metrics"], batch_size=job.data["batch_size"]),
+        evaluator=lambda one: Evaluator(one, objective, measures, batch_size=job.data["batch_size"]),
         watch=Watch(plan["early_stopping"], job.checkpoints["best"]),
         recorder=_recorder(plan, line, windows.steps_per_epoch),
         writer=CheckpointWriter(job.output, loaded.preprocessing),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from services.modules.measures import Measure
 from worker.trainer.data import Part
-from worker.trainer.metrics import build_metrics
 from worker.trainer.objective import Objective
 
 _BATCHES_PER_BATCH = 4  # no gradients are kept, so more rows fit
@@ -17,21 +17,25 @@ _BATCHES_PER_BATCH = 4  # no gradients are kept, so more rows fit
 class Evaluator:
     """Runs the model in eval mode. Training does not notice: random generators and mode are as before."""
 
-    def __init__(self, model: nn.Module, objective: Objective, metrics: list[str], *, batch_size: int) -> None:
+    def __init__(
+        self, model: nn.Module, objective: Objective, measures: Sequence[Measure], *, batch_size: int
+    ) -> None:
         self._model = model
         self._objective = objective
-        self._metrics = metrics
-        self._batch_size = batch_size * _BATCHES_PER_BATCH
+        self._measures = measures
+        # A loss that may add up rows is seen in batches as large as in training, so that its numbers compare.
+        self._batch_size = batch_size * (_BATCHES_PER_BATCH if objective.scales else 1)
 
     def evaluate(self, part: Part, look: Callable[[], None]) -> dict[str, Tensor]:
         """Return ``loss``, its terms and the metrics as tensors; ``look`` is called between batches and may raise.
 
-        The loss is the mean over rows (or the sum, when the loss sums).
+        The loss and its terms are means over batches, weighted by their rows (or the sum, when the loss sums).
         """
         device = next(iter(part.columns.values())).device
-        metrics = build_metrics(self._metrics, self._objective.type)
         names = ("loss", *(f"loss/{name}" for name in self._objective.terms))
         totals = torch.zeros(len(names), dtype=torch.float64, device=device)
+        for measure in self._measures:
+            measure.start()
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
             self._model.eval()
             try:
@@ -40,10 +44,10 @@ class Evaluator:
                     output = self._model(*batch.inputs)
                     loss, terms = self._objective.compute(output, batch)
                     totals += torch.stack([loss, *terms]) * (batch.rows if self._objective.averages else 1)
-                    for metric in metrics.values():
-                        metric.update(output, batch.columns[self._objective.target])
+                    for measure in self._measures:
+                        measure.update(output, batch.columns, batch.rows)
             finally:
                 self._model.train()
         means = totals / len(part) if self._objective.averages else totals
         losses = dict(zip(names, means, strict=True))
-        return losses | {name: metric.compute() for name, metric in metrics.items()}
+        return losses | {measure.name: measure.compute() for measure in self._measures}

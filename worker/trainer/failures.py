@@ -43,7 +43,7 @@ def explain(error: Exception, model: nn.Module | None, *, batch_size: int) -> Tr
     if isinstance(error, InvalidRequest):
         first = error.problems[0]
         return user_failure(first.code, first.detail, hint=first.hint, pointer=first.pointer)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error)):
+    if is_out_of_memory(error):
         return _out_of_memory(batch_size)
     if isinstance(error, OSError):
         return _operating_system(error)
@@ -57,6 +57,11 @@ def explain(error: Exception, model: nn.Module | None, *, batch_size: int) -> Tr
         retryable=True,
         hint="The job is tried again.",
     )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an exception says that there is no memory left."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def _out_of_memory(batch_size: int) -> TrainingFailure:

@@ -1,4 +1,4 @@
-"""The loss, and the checks that a first output makes possible before anything is learned from it."""
+"""The loss of a job, and the checks that a first output makes possible before anything is learned from it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from services.errors import TrainingFailure
+from services.definition.vocabulary import Vocabulary
+from services.errors import InvalidRequest, TrainingFailure
+from services.modules.formulas import Outputs
+from services.modules.objective import CLIENT_ERRORS, LossFunction
 from worker.trainer.data import Batch, Part
-from worker.trainer.failures import user_failure
+from worker.trainer.failures import is_out_of_memory, user_failure
 
-_TENSOR_ARGUMENTS = ("weight", "pos_weight")
-_LOSSES: dict[str, type[nn.Module]] = {
-    loss.__name__: loss
-    for loss in (
-        nn.CrossEntropyLoss,
-        nn.NLLLoss,
-        nn.MultiMarginLoss,
-        nn.MSELoss,
-        nn.L1Loss,
-        nn.SmoothL1Loss,
-        nn.HuberLoss,
-        nn.BCEWithLogitsLoss,
-        nn.BCELoss,
-        nn.PoissonNLLLoss,
-    )
-}
 _CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
-_UNIT_LOSSES = ("BCEWithLogitsLoss", "BCELoss")
+_UNIT_LOSSES = ("BCEWithLogitsLoss", "BCELoss", "MultiLabelSoftMarginLoss")
+_SIGN_LOSSES = ("HingeEmbeddingLoss", "SoftMarginLoss", "MarginRankingLoss", "CosineEmbeddingLoss")
+_FIRST = {"CTCLoss": 1, "MarginRankingLoss": 2, "CosineEmbeddingLoss": 2}
+_OUT_OF_BOUNDS = "is out of bounds"
+Found = tuple[Tensor, tuple[Tensor, ...]]
 
 
 class Objective:
@@ -39,72 +30,83 @@ class Objective:
     """
 
     def __init__(
-        self, section: Mapping[str, Any], parts: Mapping[str, Part], device: torch.device, *, target: str
+        self, section: Mapping[str, Any], parts: Mapping[str, Part], device: torch.device, *, vocabulary: Vocabulary
     ) -> None:
         self.type: str = section["type"]
-        self.averages = section["reduction"] == "mean"
-        self.terms: tuple[str, ...] = ()
-        self.target = target
-        self.loss: Callable[[Tensor, Tensor], Tensor] = _build(section, device)
+        self.averages = section.get("reduction") != "sum"
+        self.loss = LossFunction(section, vocabulary, device)
+        self.terms = self.loss.terms
+        self.scales = not self.terms and self.averages
+        """Whether a larger batch gives the same loss but for chance: expressions may add up rows."""
         self._section = section
+        self._target = _target_column(section, vocabulary)
         self._parts = parts
-        self.compute: Callable[[Any, Batch], tuple[Tensor, tuple[Tensor, ...]]] = self._check_and_compute
+        self.compute: Callable[[Outputs, Batch], Found] = self._check_and_compute
 
-    def _compute(self, output: Any, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ANN401
-        return self.loss(output, batch.columns[self.target]), ()
+    def _compute(self, outputs: Outputs, batch: Batch) -> Found:
+        try:
+            return self.loss(outputs, batch.columns)
+        except CLIENT_ERRORS as error:
+            if is_out_of_memory(error):
+                raise
+            raise self._failure(error, outputs, batch) from error
 
-    def _check_and_compute(self, output: Any, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ANN401
-        target = batch.columns[self.target]
-        if not isinstance(output, Tensor):
-            detail = f"The model returned a {type(output).__name__}, but {self.type} needs one tensor."
-            raise user_failure("unexpected_output", detail, hint="Return one tensor from `forward`.", pointer="/model")
-        if self.type in _CLASS_LOSSES:
-            self._check_classes(output, target)
-        elif output.shape != target.shape:
-            raise _shapes_differ(self.type, output, target)
-        elif self.type in _UNIT_LOSSES:
-            self._check_rows(lambda values: (values < 0) | (values > 1), "target_out_of_range", "0 … 1")
+    def _check_and_compute(self, outputs: Outputs, batch: Batch) -> Found:
+        try:
+            found = self.loss.first(outputs, batch.columns, before=self._check_rows)
+        except InvalidRequest:
+            raise
+        except CLIENT_ERRORS as error:
+            if is_out_of_memory(error):
+                raise
+            raise self._failure(error, outputs, batch) from error
         self.compute = self._compute
-        return self._compute(output, batch)
+        return found
 
-    def _check_classes(self, output: Tensor, target: Tensor) -> None:
-        if output.dim() < 2 or (output.shape[0], *output.shape[2:]) != tuple(target.shape):
-            raise _shapes_differ(self.type, output, target)
-        classes, ignored = output.shape[1], self._section.get("ignore_index", -1)
-        weight = self._section.get("weight")
+    def _failure(self, error: Exception, outputs: Outputs, batch: Batch) -> TrainingFailure:
+        problem = self.loss.problem_of(error, outputs, batch.columns)
+        code = "label_out_of_range" if _OUT_OF_BOUNDS in str(error) else problem.code
+        column = f" (column {problem.column})" if problem.column else ""
+        return user_failure(code, f"{problem.detail}{column}", hint=problem.hint, pointer=problem.pointer)
+
+    def _check_rows(self, values: tuple[Any, ...]) -> None:
+        """Look at every row of the target, where the loss compares with a column as it stands."""
+        if self._target is None or not isinstance(values[0], Tensor):
+            return
+        if self.type in _CLASS_LOSSES and not self._is_floating():
+            self._check_classes(values[0].shape[1])
+        elif self.type in _UNIT_LOSSES:
+            self._refuse(lambda values: (values < 0) | (values > 1), "target_out_of_range", "0 … 1")
+        elif self.type in _SIGN_LOSSES:
+            self._refuse(lambda values: values.abs() != 1, "target_out_of_range", "-1 and 1")
+        elif self.type in ("MultiLabelMarginLoss", "CTCLoss"):
+            classes = values[0].shape[-1]
+            least = -1 if self.type == "MultiLabelMarginLoss" else 0
+            text = f"{least} … {classes - 1}, for the model returns {classes} classes"
+            self._refuse(lambda values: (values < least) | (values >= classes), "label_out_of_range", text)
+
+    def _is_floating(self) -> bool:
+        return any(part.columns[self._target or ""].is_floating_point() for part in self._parts.values())
+
+    def _check_classes(self, classes: int) -> None:
+        ignored, weight = self._section.get("ignore_index", -1), self._section.get("weight")
         if weight is not None and len(weight) != classes:
             detail = f"The loss has {len(weight)} weights, but the model returns {classes} classes."
             raise user_failure("invalid_argument", detail, pointer="/training/loss/weight")
-        self._check_rows(
-            lambda values: ((values < 0) | (values >= classes)) & (values != ignored),
-            "label_out_of_range",
-            f"0 … {classes - 1}, for the model returns {classes} classes",
-        )
+        text = f"0 … {classes - 1}, for the model returns {classes} classes"
+        wrong = lambda values: ((values < 0) | (values >= classes)) & (values != ignored)  # noqa: E731
+        self._refuse(wrong, "label_out_of_range", text)
 
-    def _check_rows(self, is_wrong: Callable[[Tensor], Tensor], code: str, range_text: str) -> None:
+    def _refuse(self, is_wrong: Callable[[Tensor], Tensor], code: str, range_text: str) -> None:
         for part in self._parts.values():
-            wrong = is_wrong(part.columns[self.target])
+            wrong = is_wrong(part.columns[self._target or ""])
             if bool(wrong.any()):
                 index = int(wrong.nonzero()[0, 0])
                 detail = f"The target in row {int(part.rows[index])} lies outside {range_text}."
                 raise user_failure(code, detail, hint="Mend the target, or the size of the last layer.")
 
 
-def _build(section: Mapping[str, Any], device: torch.device) -> nn.Module:
-    arguments = {name: value for name, value in section.items() if name != "type"}
-    for name in _TENSOR_ARGUMENTS:
-        if arguments.get(name) is not None:
-            arguments[name] = torch.tensor(arguments[name], dtype=torch.float32)
-    return _LOSSES[section["type"]](**arguments).to(device)
-
-
-def _shapes_differ(loss: str, output: Tensor, target: Tensor) -> TrainingFailure:
-    have, want = list(output.shape), [str(size) for size in target.shape]
-    if loss in _CLASS_LOSSES:
-        want.insert(1, "classes")
-    return user_failure(
-        "shape_mismatch",
-        f"The model returns {have}, but {loss} needs [{', '.join(want)}] for this target.",
-        hint=f"Let the model return [{', '.join(want[1:])}] for each row.",
-        pointer="/model",
-    )
+def _target_column(section: Mapping[str, Any], vocabulary: Vocabulary) -> str | None:
+    """Return the column that a named loss compares with, if it is a column as it stands."""
+    inputs, place = section.get("inputs") or [], _FIRST.get(section["type"], 1)
+    return vocabulary.columns.get(inputs[place]) if place < len(inputs) else None

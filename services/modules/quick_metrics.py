@@ -1,4 +1,4 @@
-"""Metrics over a whole part of the data: sums that stay tensors on the device, read once at the end."""
+"""The quick metrics: sums that stay tensors on the device, read once at the end."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ class Accuracy:
         self._right: Tensor | None = None
         self._count = 0
 
-    def update(self, output: Tensor, target: Tensor) -> None:
+    def update(self, *values: Tensor) -> None:
         """Take in a batch: [B, classes, …] with class numbers [B, …], or [B, …] with targets of 0 and 1."""
+        output, target = values
         if target.is_floating_point():
+            _need_equal(output, target)
             right = (output > self._threshold) == (target > 0.5)
+        elif output.dim() < 2 or (output.shape[0], *output.shape[2:]) != tuple(target.shape):
+            raise ValueError("it needs outputs [B, classes, …] and class numbers [B, …]")
         elif self._top == 1:
             right = output.argmax(1) == target
         else:
@@ -44,8 +48,10 @@ class Errors:
         self._count = 0
         self._sums: _Sums = {}
 
-    def update(self, output: Tensor, target: Tensor) -> None:
+    def update(self, *values: Tensor) -> None:
         """Take in a batch; output and target have the same shape."""
+        output, target = values
+        _need_equal(output, target)
         rows = len(target)
         error, wanted = (output - target).double().reshape(rows, -1), target.double().reshape(rows, -1)
         self._count += rows
@@ -64,20 +70,18 @@ class Errors:
         self._sums[name] = self._sums[name] + value if name in self._sums else value
 
 
-Metric = Accuracy | Errors
-
-
-def build_metrics(names: list[str], loss_type: str) -> dict[str, Metric]:
-    """Return fresh accumulators for the named metrics; the loss tells logits from probabilities."""
-    return {name: _build(name, loss_type) for name in names}
-
-
-def _build(name: str, loss_type: str) -> Metric:
+def quick_metric(name: str, loss_type: str) -> Accuracy | Errors:
+    """Return a fresh accumulator; the loss tells logits from probabilities."""
     if name == "accuracy":
         return Accuracy(threshold=0.5 if loss_type == "BCELoss" else 0.0)
     if name == "top_5_accuracy":
         return Accuracy(top=5)
     return Errors(name)
+
+
+def _need_equal(output: Tensor, target: Tensor) -> None:
+    if output.shape != target.shape:
+        raise ValueError("it needs an output and a target of the same shape")
 
 
 def _r2(sums: _Sums, count: int) -> Tensor:

@@ -1,0 +1,108 @@
+"""Tries loss and metrics once on what a trial forward returned, before a job is queued."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from services.definition.vocabulary import Vocabulary
+from services.errors import InvalidRequest, Problem
+from services.modules.formulas import Outputs, resolve_outputs
+from services.modules.measures import Measure
+from services.modules.objective import CLIENT_ERRORS, LossFunction
+from services.modules.samples import sample_inputs
+from services.training.sources import vocabulary_of
+
+_TELLING = ("shape_mismatch", "dtype_mismatch", "loss_not_scalar")
+
+
+def try_objective(
+    objective: Mapping[str, Any], outputs: Iterable[str], result: Outputs, *, batch: int
+) -> dict[str, Any]:
+    """Return the shapes of the loss's terms; ``result`` is what forward returned, on the meta device or a real one.
+
+    ``objective`` has ``loss``, ``metrics``, ``names`` and ``columns``, as a resolved plan has them; ``outputs`` are the
+    names that the definition declares.
+
+    Raises:
+        InvalidRequest: with everything that cannot work, each at its expression.
+    """
+    vocabulary = vocabulary_of(tuple(outputs), objective["names"])
+    columns = _columns(objective["columns"], batch)
+    resolve_outputs(result, vocabulary)
+    problems: list[Problem] = []
+    shapes: dict[str, Any] = {}
+    try:
+        shapes = _try_loss(objective["loss"], vocabulary, result, columns)
+    except InvalidRequest as error:
+        problems += error.problems
+    for index in range(len(objective["metrics"])):
+        try:
+            _try_metric(objective, index, vocabulary, _real(result), columns, batch)
+        except InvalidRequest as error:
+            problems += error.problems
+    if problems:
+        raise InvalidRequest(problems)
+    return shapes
+
+
+def _columns(columns: Mapping[str, Mapping[str, Any]], batch: int) -> dict[str, Tensor]:
+    described = {name: {"dtype": one["dtype"], "shape": ["B", *one["shape"]]} for name, one in columns.items()}
+    samples = sample_inputs(described, batch=batch, device="cpu")
+    return {name: one for name, one in zip(described, samples, strict=True) if one is not None}
+
+
+def _try_loss(
+    loss: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    result: Outputs,
+    columns: Mapping[str, Tensor],
+) -> dict[str, Any]:
+    function = LossFunction(loss, vocabulary, "cpu")
+    outputs = _real(result)
+    try:
+        total, terms = function.first(outputs, columns)
+    except InvalidRequest:
+        raise
+    except CLIENT_ERRORS as error:
+        problem = function.problem_of(error, outputs, columns)
+        if problem.code not in _TELLING and isinstance(error, ValueError | RuntimeError | ArithmeticError):
+            return {}  # it minds the numbers, which are made up here: the first real batch will tell
+        raise InvalidRequest([problem]) from None
+    return {name: list(term.shape) for name, term in zip(function.terms, terms, strict=True)} | {
+        "loss": list(total.shape)
+    }
+
+
+def _try_metric(
+    objective: Mapping[str, Any],
+    index: int,
+    vocabulary: Vocabulary,
+    outputs: Outputs,
+    columns: Mapping[str, Tensor],
+    batch: int,
+) -> None:
+    measure = Measure(objective["metrics"][index], index, vocabulary, loss_type=objective["loss"]["type"], device="cpu")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the numbers are made up
+        measure.update(outputs, columns, batch)
+        measure.compute()
+
+
+def _real(value: Any) -> Any:  # noqa: ANN401 - models return anything
+    """Return the outputs as real tensors between 0 and 1, with gradients where forward gives them."""
+    if isinstance(value, Tensor):
+        if not value.is_floating_point():
+            return torch.zeros(value.shape, dtype=value.dtype)
+        generator = torch.Generator().manual_seed(0)
+        made = torch.rand(value.shape, generator=generator).to(value.dtype)
+        return made.requires_grad_(value.requires_grad)
+    if isinstance(value, dict):
+        return {name: _real(item) for name, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*[_real(item) for item in value])
+    return type(value)(map(_real, value)) if isinstance(value, list | tuple) else value
