@@ -40,7 +40,12 @@ class Preflight:
         self._server.start()
 
     def check(
-        self, definition: Definition, inputs: Mapping[str, Mapping[str, Any]] | None = None, *, pointer: str = ""
+        self,
+        definition: Definition,
+        inputs: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        objective: Mapping[str, Any] | None = None,
+        pointer: str = "",
     ) -> dict[str, Any]:
         """Return the report of ``services.modules.preflight.preflight``; equal questions are answered from memory.
 
@@ -48,7 +53,7 @@ class Preflight:
             InvalidRequest: the definition cannot be built, does not fit its inputs, or is too large.
             Unavailable: no child could be had.
         """
-        return self._report(TARGET, definition, inputs, pointer)
+        return self._report(TARGET, definition, inputs, pointer, objective)
 
     def portray(self, definition: Definition, *, pointer: str = "") -> dict[str, Any]:
         """Return the report for the definition's own inputs, with ``source`` and ``summary`` (``{"tree", "text"}``).
@@ -77,12 +82,17 @@ class Preflight:
         self._server.close()
 
     def _report(
-        self, target: str, definition: Definition, inputs: Mapping[str, Mapping[str, Any]] | None, pointer: str
+        self,
+        target: str,
+        definition: Definition,
+        inputs: Mapping[str, Mapping[str, Any]] | None,
+        pointer: str,
+        objective: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        key = json.dumps([target, definition.sha256, definition.bare, inputs, pointer], default=list)
+        key = json.dumps([target, definition.sha256, definition.bare, inputs, pointer, objective], default=list)
         answer = self._remembered(key)
         if answer is None:
-            answer = self._ask(target, definition, inputs, pointer)
+            answer = self._ask(target, definition, inputs, pointer, objective)
             self._remember(key, answer)
         if "report" in answer:
             return dict(answer["report"])
@@ -101,12 +111,18 @@ class Preflight:
                 self._answers.popitem(last=False)
 
     def _ask(
-        self, target: str, definition: Definition, inputs: Mapping[str, Mapping[str, Any]] | None, pointer: str
+        self,
+        target: str,
+        definition: Definition,
+        inputs: Mapping[str, Mapping[str, Any]] | None,
+        pointer: str,
+        objective: Mapping[str, Any] | None,
     ) -> Answer:
         payload = {
             "document": definition.sent,
             "inputs": None if inputs is None else {name: dict(one) for name, one in inputs.items()},
             "pointer": pointer,
+            "objective": None if objective is None else dict(objective),
             "max_parameters": self._settings.max_model_parameters,
         }
         return self._spawn(target, payload, pointer, self._settings.preflight_timeout_seconds)

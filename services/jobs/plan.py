@@ -17,7 +17,7 @@ from services.preflight import Preflight
 from services.training.fit import check_fit
 from services.training.memory import training_memory
 from services.training.problems import problems_from
-from services.training.resolve import preflight_inputs, resolve
+from services.training.resolve import preflight_inputs, preflight_objective, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,9 @@ def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: Find
         definition=definition,
     )
     sections = shown.complete(sections)
-    report = preflight.check(definition, preflight_inputs(sections), pointer="/model")
+    report = preflight.check(
+        definition, preflight_inputs(sections), objective=preflight_objective(sections), pointer="/model"
+    )
     check_fit(sections, report)
     # Not asked of the child: it depends on numbers that a sweep changes, and the report is remembered without them.
     memory = training_memory(

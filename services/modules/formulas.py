@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from services.definition.catalog import CATALOG
 from services.definition.formulas import Formulas, locate
 from services.definition.problems import Place
-from services.definition.vocabulary import Vocabulary
+from services.definition.vocabulary import WHOLE, Vocabulary
 from services.errors import InvalidRequest, Problem
 from services.modules.build import Code, compile_definition
 from services.modules.emit import FACTORY
@@ -55,7 +55,7 @@ class Compiled:
         for name, place in self._formulas.names.items():
             problem = found.ambiguous(name, place)
             if problem is None and not found.meanings(name):
-                problem = found.unknown(name, place)
+                problem = _no_whole(outputs, place) if name == WHOLE else found.unknown(name, place)
             if problem is not None:
                 problems.append(problem)
             else:
@@ -107,6 +107,12 @@ def _unexpected(what: str) -> InvalidRequest:
 def _is_keyed(outputs: Outputs, vocabulary: Vocabulary) -> bool:
     """Return whether names are keys of what forward returns; a single declared name is the whole of it."""
     return isinstance(outputs, dict) and len(vocabulary.outputs) != 1
+
+
+def _no_whole(outputs: Outputs, place: Place) -> Problem:
+    detail = f"The model returns {describe(outputs)}; which of them is meant must be said."
+    hint = 'Name it, for example with "inputs" of the loss or metric.'
+    return Problem("unexpected_output", detail, place.pointer, hint, place.column)
 
 
 def _getter(name: str, vocabulary: Vocabulary, *, keyed: bool) -> Getter:

@@ -21,12 +21,12 @@ _TELLING = ("shape_mismatch", "dtype_mismatch", "loss_not_scalar")
 
 
 def try_objective(
-    objective: Mapping[str, Any], outputs: Iterable[str], result: Outputs, *, batch: int
+    objective: Mapping[str, Any], outputs: Iterable[str], result: Outputs, *, batch: int, trains: bool = True
 ) -> dict[str, Any]:
     """Return the shapes of the loss's terms; ``result`` is what forward returned, on the meta device or a real one.
 
     ``objective`` has ``loss``, ``metrics``, ``names`` and ``columns``, as a resolved plan has them; ``outputs`` are the
-    names that the definition declares.
+    names that the definition declares. Where nothing ``trains``, the loss needs no gradient either.
 
     Raises:
         InvalidRequest: with everything that cannot work, each at its expression.
@@ -37,12 +37,14 @@ def try_objective(
     problems: list[Problem] = []
     shapes: dict[str, Any] = {}
     try:
-        shapes = _try_loss(objective["loss"], vocabulary, result, columns)
+        with torch.set_grad_enabled(trains):
+            shapes = _try_loss(objective["loss"], vocabulary, result, columns)
     except InvalidRequest as error:
         problems += error.problems
-    for index in range(len(objective["metrics"])):
+    for index, metric in enumerate(objective["metrics"]):
         try:
-            _try_metric(objective, index, vocabulary, _real(result), columns, batch)
+            measure = Measure(metric, index, vocabulary, loss_type=objective["loss"]["type"], device="cpu")
+            _try_metric(measure, _real(result), columns, batch)
         except InvalidRequest as error:
             problems += error.problems
     if problems:
@@ -78,15 +80,7 @@ def _try_loss(
     }
 
 
-def _try_metric(
-    objective: Mapping[str, Any],
-    index: int,
-    vocabulary: Vocabulary,
-    outputs: Outputs,
-    columns: Mapping[str, Tensor],
-    batch: int,
-) -> None:
-    measure = Measure(objective["metrics"][index], index, vocabulary, loss_type=objective["loss"]["type"], device="cpu")
+def _try_metric(measure: Measure, outputs: Outputs, columns: Mapping[str, Tensor], batch: int) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the numbers are made up
         measure.update(outputs, columns, batch)

@@ -16,6 +16,7 @@ from services.errors import InvalidRequest, Problem
 from services.modules.build import Code, compile_definition
 from services.modules.emit import FACTORY
 from services.modules.explain import Failure, explain
+from services.modules.objective_trial import try_objective
 from services.modules.record import Recorder, batch_first
 from services.modules.samples import sample_inputs
 from services.modules.shortcuts import Repeats, quick_layers, without_draws
@@ -49,12 +50,14 @@ def preflight(
     inputs: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     max_parameters: int | None = None,
+    objective: Mapping[str, Any] | None = None,
     pointer: str = "",
 ) -> dict[str, Any]:
     """Return the report of one trial forward (and of the memory that its backward would hold).
 
     ``inputs`` maps input names to ``{"dtype", "shape"}``, shapes as in the language (names such as "B" are free
-    sizes); without it the document's own ``inputs`` are used, and without those no forward is tried.
+    sizes); without it the document's own ``inputs`` are used, and without those no forward is tried. ``objective`` has
+    loss and metrics (see `try_objective`), which are then tried on what forward returns.
 
     Raises:
         InvalidRequest: ``model_too_large``, ``shape_mismatch``, ``invalid_argument`` and their like.
@@ -73,7 +76,7 @@ def preflight(
     }
     specifications = inputs if inputs else _own_inputs(definition)
     if specifications:
-        report.update(_trial(definition, code, model, specifications, pointer))
+        report.update(_trial(definition, code, model, specifications, pointer, objective=objective))
     return report
 
 
@@ -110,11 +113,13 @@ def _trial(
     model: nn.Module,
     inputs: Mapping[str, Mapping[str, Any]],
     pointer: str,
+    *,
+    objective: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Run forward on the meta device; with one small real batch where a branch asks for numbers."""
     try:
         with torch.device("meta"), quick_layers():
-            recorder, outputs = _forward(definition, code, model, inputs, pointer, device="meta")
+            recorder, result = _forward(definition, code, model, inputs, pointer, device="meta")
     except _NeedsData:
         weights = memory_bytes(model, 0)["weights"]
         if weights > MAX_REAL_BYTES:
@@ -124,13 +129,22 @@ def _trial(
             raise InvalidRequest([Problem("model_too_large", detail, pointer)]) from None
         with _explained(definition, code, pointer, stage="build"):
             model = code.namespace[FACTORY]()
-        recorder, outputs = _forward(definition, code, model, inputs, pointer, device="cpu")
+        recorder, result = _forward(definition, code, model, inputs, pointer, device="cpu")
     return {
         "layers": recorder.layers(definition, batch=BATCH),
         "memory_bytes": memory_bytes(model, math.ceil(recorder.saved_bytes / BATCH)),
         "operations_per_sample": recorder.operations // BATCH,
-        "outputs": outputs,
+        "outputs": describe_outputs(result),
+        "objective": _objective(objective, definition, model, result) if objective else None,
     }
+
+
+def _objective(
+    objective: Mapping[str, Any], definition: Definition, model: nn.Module, result: object
+) -> dict[str, Any]:
+    """Try loss and metrics; that a model has nothing to train is said elsewhere."""
+    trains = any(parameter.requires_grad for parameter in model.parameters())
+    return try_objective(objective, definition.outputs, result, batch=BATCH, trains=trains)
 
 
 class _NeedsData(Exception):
@@ -145,13 +159,13 @@ def _forward(
     pointer: str,
     *,
     device: str,
-) -> tuple[Recorder, list[dict[str, Any]]]:
+) -> tuple[Recorder, object]:
     tensors = sample_inputs(inputs, batch=BATCH, device=device)
     recorder = Recorder(model, Repeats(definition.tree) if device == "meta" else None)
     explained = _explained(definition, code, pointer, stage="forward", recorder=recorder)
     with torch.random.fork_rng(devices=[]), explained, recorder:
         result = model(*tensors)
-    return recorder, describe_outputs(result)
+    return recorder, result
 
 
 def describe_outputs(result: object) -> list[dict[str, Any]]:
@@ -195,6 +209,7 @@ def run(payload: dict[str, Any], channel: Channel) -> int:
             definition,
             payload.get("inputs"),
             max_parameters=payload.get("max_parameters"),
+            objective=payload.get("objective"),
             pointer=payload.get("pointer", ""),
         )
     except InvalidRequest as error:

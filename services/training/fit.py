@@ -1,4 +1,4 @@
-"""Whether what the preflight saw of a model fits loss, target and batches: the last check before the queue."""
+"""Whether what the preflight saw of a model fits its data: the last check before the queue, after loss and metrics."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from math import prod
 from typing import Any
 
 from services.errors import InvalidRequest, Problem
-from services.training.losses import target_kind_of
 
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
 Shape = Sequence[int | str]
 
 
@@ -19,12 +17,10 @@ def check_fit(resolved: Mapping[str, Any], report: Mapping[str, Any]) -> None:
     Sizes that the preflight could not tell are free: the trainer checks them again with the first real batch.
 
     Raises:
-        InvalidRequest: ``no_trainable_parameters``, ``unexpected_output``, ``shape_mismatch``, ``dtype_mismatch`` or
-            ``batchnorm_single_sample``, each with the fix.
+        InvalidRequest: ``no_trainable_parameters`` or ``batchnorm_single_sample``, each with the fix.
     """
     problems = [
         *_check_parameters(report["parameters"]),
-        *_check_outputs(resolved, report["outputs"]),
         *_check_batch_norm(resolved, report["layers"]),
     ]
     if problems:
@@ -36,27 +32,6 @@ def _check_parameters(counts: Mapping[str, int]) -> list[Problem]:
         return []
     detail = "The model has no parameter to train."
     return [Problem("no_trainable_parameters", detail, "/model", "Add a layer with weights.")]
-
-
-def _check_outputs(resolved: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> list[Problem]:
-    loss = resolved["training"]["loss"]["type"]
-    if len(outputs) != 1:
-        detail = f"The model returns {len(outputs)} tensors, but {loss} needs one."
-        return [Problem("unexpected_output", detail, "/model", "Return one tensor from `forward`.")]
-    if outputs[0]["dtype"] not in _FLOATS:
-        detail = f"The model returns {outputs[0]['dtype']}, but {loss} needs float32."
-        return [Problem("dtype_mismatch", detail, "/model", "Let the last layer return real numbers.")]
-    column = resolved["data"]["columns"][resolved["data"]["target"]]
-    have: Shape = outputs[0]["shape"]
-    want: list[int | str] = ["B", *column["shape"]]
-    if target_kind_of(loss) == "class":  # too few classes for the labels is a matter of rows: the trainer names one
-        want.insert(1, "classes")
-    return [] if _fits(have, want) else [_mismatch(have, loss, want, resolved["data"]["target"])]
-
-
-def _mismatch(have: Shape, loss: str, want: Shape, target: str) -> Problem:
-    detail = f"The model returns {_words(have)}, but {loss} with target `{target}` needs {_words(want)}."
-    return Problem("shape_mismatch", detail, "/model", f"Let the model return {_words(want)}.")
 
 
 def _check_batch_norm(resolved: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> list[Problem]:
@@ -79,13 +54,3 @@ def _check_batch_norm(resolved: Mapping[str, Any], layers: Sequence[Mapping[str,
 def _values_per_channel(shapes: Sequence[Shape]) -> int:
     """Return how many values of one row share a channel; sizes that are not known count as 2."""
     return prod(size if isinstance(size, int) else 2 for size in shapes[0][2:]) if shapes else 2
-
-
-def _fits(have: Shape, want: Shape) -> bool:
-    return len(have) == len(want) and all(
-        isinstance(one, str) or isinstance(other, str) or one == other for one, other in zip(have, want, strict=True)
-    )
-
-
-def _words(shape: Shape) -> str:
-    return "[" + ", ".join(map(str, shape)) + "]"

@@ -245,8 +245,3 @@ NamedLoss = (
 )
 AnyLoss = Annotated[NamedLoss | TermsLoss, Field(discriminator="type"), BeforeValidator(_name_the_kind)]
 LOSSES: dict[str, type[Loss]] = {loss.__name__: loss for loss in get_args(NamedLoss)}
-
-
-def target_kind_of(loss_type: str) -> TargetKind:
-    """Return what a loss, by its name, needs its target to hold."""
-    return LOSSES[loss_type].target_kind

@@ -41,11 +41,11 @@ class Names:
 
 @dataclass(slots=True)
 class Bound:
-    """Loss and metrics of a plan with nothing left open; ``names`` gives each name that they use its column."""
+    """Loss and metrics of a plan with nothing left open; ``used`` gives each name that they use its column."""
 
     loss: dict[str, Any]
     metrics: list[dict[str, Any]]
-    names: dict[str, str] = field(default_factory=dict)
+    used: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -72,7 +72,8 @@ def bind_objective(loss: Loss | TermsLoss, metrics: Sequence[Any] | None, names:
             bound.problems.append(_inputs_required(loss.type, loss.forward, names, "/training/loss/inputs"))
     if not bound.problems:
         _collect(bound, names, lambda vocabulary: loss_formulas(bound.loss, vocabulary))
-    chosen = metrics_for(loss.type)[:1] if metrics is None else metrics
+    by_default = [] if bound.problems else metrics_for(loss.type)[:1]
+    chosen = by_default if metrics is None else metrics
     for index, metric in enumerate(chosen):
         _bind_metric(metric, index, bound, names)
     _check_series(bound)
@@ -180,7 +181,7 @@ def _collect(bound: Bound, names: Names, check: Any) -> None:  # noqa: ANN401 - 
     except InvalidRequest as error:
         bound.problems += [_without_target(problem, names) for problem in error.problems]
         return
-    bound.names |= {name: names.columns[name] for name in formulas.names if name in names.columns}
+    bound.used |= {name: names.columns[name] for name in formulas.names if name in names.columns}
     if "target" in formulas.names and "target" not in names.columns:
         bound.problems.append(_target_required())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -12,10 +13,11 @@ from services.errors import InvalidRequest, Problem
 from services.training.binding import Input, bind_inputs, bind_targets
 from services.training.compatibility import check_compatibility
 from services.training.lengths import steps_per_epoch, with_lengths
-from services.training.objective import Bound, bind_objective, names_of
+from services.training.objective import Bound, Names, bind_objective, names_of
 from services.training.plan_checks import check_plan
 from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
 
+_SHOWN_NAMES = 20
 _MAX_CHOSEN_SEED = 2**31  # short enough to read out loud
 
 
@@ -43,21 +45,20 @@ def resolve(
     targets, target_problems = bind_targets(data, dataset)
     problems += target_problems
     target = targets[0] if len(targets) == 1 else None
-    bound = bind_objective(
-        training.loss, training.metrics, names_of(definition.outputs, bindings, dataset.columns, target)
-    )
+    names = names_of(definition.outputs, bindings, dataset.columns, target)
+    bound = bind_objective(training.loss, training.metrics, names)
     problems += [] if target_problems else bound.problems
     rows, row_problems = _count_rows(data, dataset)
     problems += row_problems
     steps = steps_per_epoch(rows["train"], data.batch_size, drop_last=data.drop_last, accumulate=training.accumulate)
     resolved_training = _resolve_training(training, bound, steps)
     problems += check_plan(training, checkpoints, resolved_training, validation_rows=rows["validation"])
-    problems += check_compatibility(training, resolved_training, dataset, bound.names)
+    problems += check_compatibility(training, resolved_training, dataset, bound.used)
     if problems:
         raise InvalidRequest(problems)
-    used = [name for name in targets if data.target is not None or name in bound.names.values()]
+    used = [name for name in targets if data.target is not None or name in bound.used.values()]
     return {
-        "data": _resolve_data(data, dataset, bindings=bindings, bound=bound, targets=used, rows=rows),
+        "data": _resolve_data(data, dataset, bindings=bindings, names=names, bound=bound, targets=used, rows=rows),
         "training": resolved_training,
         "checkpoints": checkpoints.model_dump(),
     }
@@ -78,11 +79,10 @@ def preflight_inputs(resolved: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def preflight_objective(resolved: dict[str, Any]) -> dict[str, Any]:
-    """Return what the preflight needs to try loss and metrics: both, the names that they use, and their columns."""
+    """Return what the preflight needs to try loss and metrics: both, the names they may use, and the job's columns."""
     data, training = resolved["data"], resolved["training"]
-    names = data["names"]
-    columns = {name: data["columns"][name] for name in dict.fromkeys(names.values())}
-    return {"loss": training["loss"], "metrics": training["metrics"], "names": names, "columns": columns}
+    sections = {"loss": training["loss"], "metrics": training["metrics"]}
+    return {**sections, "names": data["names"], "columns": data["columns"]}
 
 
 def _resolve_data(
@@ -90,18 +90,20 @@ def _resolve_data(
     dataset: DatasetInfo,
     *,
     bindings: list[dict[str, Any]],
+    names: Names,
     bound: Bound,
     targets: list[str],
     rows: dict[str, int],
 ) -> dict[str, Any]:
     inputs = [binding["column"] for binding in bindings]
-    used = dict.fromkeys([*(name for name in inputs if name is not None), *targets, *bound.names.values()])
+    used = dict.fromkeys([*(name for name in inputs if name is not None), *targets, *bound.used.values()])
     return {
         **data.model_dump(),
         "inputs": inputs,
         "bindings": bindings,
         "target": targets if isinstance(data.target, list) else next(iter(targets), None),
-        "names": bound.names,
+        # The names in use, and a few of the others for whoever meant one of them.
+        "names": {**dict(itertools.islice(names.columns.items(), _SHOWN_NAMES)), **bound.used},
         "columns": {name: dataset.columns[name].to_dict() for name in used},
         "split": {**data.split.model_dump(), "train": _train_share(data)},
         "rows": rows,

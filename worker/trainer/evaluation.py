@@ -17,9 +17,7 @@ _BATCHES_PER_BATCH = 4  # no gradients are kept, so more rows fit
 class Evaluator:
     """Runs the model in eval mode. Training does not notice: random generators and mode are as before."""
 
-    def __init__(
-        self, model: nn.Module, objective: Objective, measures: Sequence[Measure], *, batch_size: int
-    ) -> None:
+    def __init__(self, model: nn.Module, objective: Objective, measures: Sequence[Measure], *, batch_size: int) -> None:
         self._model = model
         self._objective = objective
         self._measures = measures

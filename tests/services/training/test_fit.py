@@ -6,8 +6,7 @@ from services.definition import check
 from services.errors import InvalidRequest
 from services.modules import preflight
 from services.training.fit import check_fit
-from services.training.losses import AnyLoss, target_kind_of
-from services.training.resolve import preflight_inputs
+from services.training.resolve import preflight_inputs, preflight_objective
 from tests.services.training.test_resolve import put_together
 
 NORM = "Sequential(Linear(64, 10), BatchNorm1d(10))"
@@ -15,7 +14,8 @@ NORM = "Sequential(Linear(64, 10), BatchNorm1d(10))"
 
 def fit(model, dataset="digits", **options):
     resolved = put_together(dataset, **options)
-    check_fit(resolved, preflight(check(model), preflight_inputs(resolved)))
+    objective = preflight_objective(resolved)
+    check_fit(resolved, preflight(check(model), preflight_inputs(resolved), objective=objective))
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,5 @@ def test_a_model_that_fits_passes(model, options):
 def test_the_answer_names_both_shapes():
     with pytest.raises(InvalidRequest) as caught:
         fit("Linear(10, 3)", "diabetes", loss={"type": "MSELoss"})
-    assert "[B, 3]" in caught.value.problems[0].detail
-    assert "[B, 1]" in caught.value.problems[0].detail
-
-
-def test_every_loss_says_what_target_it_needs():
-    from typing import get_args
-
-    for loss in get_args(get_args(AnyLoss)[0]):
-        assert target_kind_of(loss.__name__) == loss.target_kind
+    assert "[2, 3]" in caught.value.problems[0].detail
+    assert "[2, 1]" in caught.value.problems[0].detail

@@ -16,21 +16,23 @@ class Input:
     dtype: str | None = None
     shape: tuple[int | str, ...] | None = None
     column: str | None = None
+    optional: bool = False
 
 
 @dataclass
 class Definition:
     inputs: tuple[Input, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
-def put_together(dataset="digits", data=None, inputs=(), **training):
+def put_together(dataset="digits", data=None, inputs=(), outputs=(), **training):
     plan = {"epochs": 5, "optimizer": {"type": "SGD"}, "loss": {"type": "CrossEntropyLoss"}, **training}
     return resolve(
         data=DataSection.model_validate({"dataset": dataset, **(data or {})}),
         training=TrainingPlan.model_validate({name: value for name, value in plan.items() if value is not None}),
         checkpoints=CheckpointPolicy(),
         dataset=get_builtin(dataset),
-        definition=Definition(tuple(inputs)),
+        definition=Definition(tuple(inputs), tuple(outputs)),
     )
 
 
@@ -49,7 +51,9 @@ def test_defaults_are_filled_and_lengths_counted():
     assert resolved["training"]["steps_per_epoch"] == 23
     assert resolved["training"]["total_steps"] == 115
     assert resolved["training"]["total_epochs"] == 5
-    assert resolved["training"]["metrics"] == ["accuracy"]
+    assert resolved["training"]["metrics"] == [
+        {"name": "accuracy", "type": "accuracy", "inputs": ["output", "target"], "arguments": {}}
+    ]
     assert resolved["training"]["optimizer"]["lr"] == 1e-3
     assert resolved["checkpoints"] == {"every": None, "keep": 3, "best": None}
 

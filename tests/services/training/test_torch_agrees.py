@@ -8,16 +8,17 @@ import torch
 from pydantic_core import PydanticUndefined
 
 from services.training.lengths import WHOLE_RUN_ARGUMENTS
-from services.training.losses import AnyLoss
+from services.training.losses import LOSSES
 from services.training.optimizers import Optimizer
 from services.training.schedulers import Scheduler
 
-HOMES = {Optimizer: torch.optim, Scheduler: torch.optim.lr_scheduler, AnyLoss: torch.nn}
+HOMES = {Optimizer: torch.optim, Scheduler: torch.optim.lr_scheduler}
 CASES = [(kind, home) for union, home in HOMES.items() for kind in get_args(get_args(union)[0])]
+CASES += [(loss, torch.nn) for loss in LOSSES.values()]
 # Whole-run lengths have no default in torch, or a fixed one that means nothing for a run of another length.
 OWN_DEFAULTS = {(name, argument) for name, argument in WHOLE_RUN_ARGUMENTS.items()}
 # Members of ours that no torch class has; the parts of a composed schedule are built before it.
-OWN_MEMBERS = ("type", "interval", "groups", "metric", "schedulers")
+OWN_MEMBERS = ("type", "interval", "groups", "metric", "schedulers", "inputs")
 # How torch computes, not what: the trainer chooses. `params` and `optimizer` are what they are about.
 IMPLEMENTATION = {"self", "params", "optimizer", "foreach", "fused", "capturable", "differentiable", "last_epoch"}
 LEFT_OUT = {
@@ -94,3 +95,21 @@ def test_torch_takes_what_the_limits_allow(model):
             arguments = model.model_validate({**section, **edge}).arguments()
             tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
             getattr(torch.optim, model.__name__)(parameters, **tuples)
+
+
+LOSSES_LEFT_OUT = {
+    "AdaptiveLogSoftmaxWithLoss": "has weights: it is a layer",
+    "LinearCrossEntropyLoss": "has weights: it is a layer",
+    "NLLLoss2d": "deprecated",
+    "TripletMarginWithDistanceLoss": "takes a Python function",
+}
+DEPRECATED = {"self", "size_average", "reduce"}
+
+
+def test_every_loss_of_torch_is_offered_with_all_its_arguments_and_what_it_is_called_with():
+    installed = {name for name in dir(torch.nn) if name.endswith(("Loss", "Loss2d"))}
+    assert set(LOSSES) == installed - LOSSES_LEFT_OUT.keys()
+    for name, loss in LOSSES.items():
+        theirs = getattr(torch.nn, name)
+        assert set(inspect.signature(theirs.__init__).parameters) - DEPRECATED <= loss.model_fields.keys(), name
+        assert tuple(inspect.signature(theirs.forward).parameters)[1:] == loss.forward
