@@ -31,8 +31,8 @@ class Data(Protocol):
         """Columns that the model is called with."""
 
     @property
-    def target(self) -> str | None:
-        """The column that the loss compares with."""
+    def target(self) -> str | list[str] | None:
+        """The column, or the columns, that the loss compares with."""
 
     @property
     def split(self) -> Split:
@@ -52,7 +52,7 @@ class Presentation:
     """``info`` has the columns, defaults and rows that the job sees; ``target`` the name that its target has there."""
 
     info: DatasetInfo
-    target: str | None
+    target: str | list[str] | None
     recipes: Mapping[str, Recipe]
     split: Mapping[str, Any]
     window: Mapping[str, Any] | None
@@ -71,7 +71,8 @@ def present(data: Data, info: DatasetInfo, read: ReadColumns) -> Presentation:
     Raises:
         InvalidRequest: with every problem of features, split and window.
     """
-    target = data.target or info.target
+    targets = [data.target or info.target] if not isinstance(data.target, list) else data.target
+    target = targets[0] if len(targets) == 1 else None
     columns = {name: plain_column(column) for name, column in info.columns.items() if column.kind != "text"}
     recipes = {name: plain_recipe(name, info.columns[name]) for name in columns}
     maker = FeatureMaker(info, target)
@@ -86,6 +87,9 @@ def present(data: Data, info: DatasetInfo, read: ReadColumns) -> Presentation:
     split["dropping"] = dropping_columns(recipes)
     sizes = _sizes(info, split, read)
     shown = replace(info, columns=columns, inputs=inputs, part_rows=sizes)
+    if data.window is not None and len(targets) > 1:
+        detail = "A window looks ahead at one target."
+        raise InvalidRequest([Problem("conflict", detail, "/data/target", "Name one column.")])
     if data.window is None:
         return Presentation(shown, data.target, recipes, split, None)
     return _windowed(shown, data.window, target, recipes, split)
@@ -97,8 +101,8 @@ def _all_features(data: Data, info: DatasetInfo) -> dict[str, Feature]:
     inputs = [info.columns[name] for name in info.inputs if name in info.columns]
     scalars = all(column.shape == () and column.kind in ("number", "category") for column in inputs)
     if len(inputs) > 1 and scalars and FEATURES not in features and FEATURES not in info.columns:
-        target = data.target or info.target
-        features[FEATURES] = Feature(columns=[name for name in info.columns if name in info.inputs and name != target])
+        targets = data.target if isinstance(data.target, list) else [data.target or info.target]
+        features[FEATURES] = Feature(columns=[n for n in info.columns if n in info.inputs and n not in targets])
     return features
 
 
