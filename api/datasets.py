@@ -30,7 +30,7 @@ DatasetId = Annotated[str, Path(description="An id of yours, or the name of a bu
     status_code=HTTPStatus.CREATED,
     responses={
         **answer(201, DatasetView, "The data set: `uploading` when its bytes are to follow, else `ready`."),
-        **answer(200, DatasetView, "You sent the same bytes before: this is that data set."),
+        **answer(200, DatasetView, "You have sent the same bytes, or begun to: this is that data set."),
         **problems(*_BODY),
     },
     openapi_extra=json_request("DatasetRequest", examples.DATASETS, beside="application/octet-stream"),

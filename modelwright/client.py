@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from modelwright.credentials import discover
+from modelwright.dataset_calls import DatasetCalls
 from modelwright.errors import RETRY_STATUSES, ConnectionFailed, NotFound, ServiceError, WaitTimeout
 from modelwright.live import as_definition
 from modelwright.model_calls import ModelCalls
@@ -25,7 +26,7 @@ _SLOWEST_POLL_SECONDS = 1.0
 _OUTAGE_SECONDS = 300.0  # a watcher outlives a restart of the service
 
 
-class Client(ModelCalls):
+class Client(ModelCalls, DatasetCalls):
     """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
 
     Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no
@@ -72,7 +73,8 @@ class Client(ModelCalls):
 
         Args:
             job: the whole request, or what is left of it beside ``sections``.
-            sections: ``model=``, ``data=``, ``training=`` and their like; ``model`` may be a live ``nn.Module``.
+            sections: ``model=``, ``data=``, ``training=`` and their like; ``model`` may be a live ``nn.Module``, the
+                ``dataset`` of ``data`` what `upload_dataset` returned.
 
         Raises:
             InvalidRequest: the job is wrong; ``problems`` names every place.
@@ -212,6 +214,9 @@ class Client(ModelCalls):
 
 def _request(job: Mapping[str, Any] | None, sections: Mapping[str, object]) -> Json:
     request = {**(job or {}), **sections}
+    data = request.get("data")
+    if isinstance(data, Mapping) and isinstance(data.get("dataset"), Mapping):  # what `upload_dataset` returned
+        request["data"] = {**data, "dataset": data["dataset"]["id"]}
     return {**request, "model": as_definition(request["model"])} if "model" in request else request
 
 

@@ -80,10 +80,31 @@ class Transport:
             return None, etag
         return _object(answer), answer.headers.get("etag")
 
-    def post(self, path: str, body: object = None, *, idempotency_key: str, params: Parameters = ()) -> Json:
+    def post(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        idempotency_key: str,
+        params: Parameters = (),
+        timeout_seconds: float | None = None,
+    ) -> Json:
         """Return the JSON of ``POST path``; it happens once, however often it is sent."""
         headers = {"Idempotency-Key": idempotency_key}
-        return _object(self._request("POST", path, params=params, headers=headers, body=body))
+        answer = self._request("POST", path, params=params, headers=headers, body=body, timeout_seconds=timeout_seconds)
+        return _object(answer)
+
+    def put(self, path: str, content: bytes, headers: Mapping[str, str]) -> Json:
+        """Return the JSON of ``PUT path`` with bytes."""
+        return _object(self._request("PUT", path, headers=headers, content=content))
+
+    def delete(self, path: str) -> None:
+        """``DELETE path``; sent twice, the second finds nothing.
+
+        Raises:
+            ApiError, ConnectionFailed: as `get`.
+        """
+        self._request("DELETE", path)
 
     @contextmanager
     def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
@@ -107,8 +128,18 @@ class Transport:
         params: Parameters = (),
         headers: Mapping[str, str] | None = None,
         body: object = None,
+        content: bytes | None = None,
+        timeout_seconds: float | None = None,
     ) -> httpx.Response:
-        request = self._http.build_request(method, path, params=list(params) or None, headers=headers, json=body)
+        request = self._http.build_request(
+            method,
+            path,
+            params=list(params) or None,
+            headers=headers,
+            json=body,
+            content=content,
+            timeout=self._http.timeout if timeout_seconds is None else timeout_seconds,
+        )
         answer = self._send(request)
         if answer.is_error:
             raise from_answer(answer.status_code, _json(answer))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from modelwright.cli import exits, tables, watching
+from modelwright.cli import datasets, exits, tables, watching
+from modelwright.cli.console import AsJson, connect, err, out, print_json
 from modelwright.cli.exits import Exit, UsageError
 from modelwright.cli.files import read_job
 from modelwright.client import Client
@@ -30,8 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(datasets.app, name="datasets")
+
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id (job_…).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs; errors too, on standard error.")]
 
 
 @app.command()
@@ -44,22 +44,22 @@ def submit(
 ) -> None:
     """Submit a job; prints its id."""
     job = read_job(file)
-    with _client() as client:
+    with connect() as client:
         if check:
-            _print_json(client.validate(job))
+            print_json(client.validate(job))
             return
         made = client.submit(job, idempotency_key=key)
         if watch:
             if not as_json:
                 typer.echo(made["id"])
             raise typer.Exit(_watch(client, made["id"], as_json=as_json))
-        _print_json(made) if as_json else typer.echo(made["id"])
+        print_json(made) if as_json else typer.echo(made["id"])
 
 
 @app.command()
 def watch(job_id: JobId, as_json: AsJson = False) -> None:
     """Follow a job until it has ended; the exit code says how."""
-    with _client() as client:
+    with connect() as client:
         raise typer.Exit(_watch(client, job_id, as_json=as_json))
 
 
@@ -73,28 +73,28 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    with _client() as client:
+    with connect() as client:
         found = list(client.list_jobs(states=state or (), labels=_labels(label or []), limit=limit))
-    _print_json(found) if as_json else tables.print_jobs(found, _out())
+    print_json(found) if as_json else tables.print_jobs(found, out())
 
 
 @app.command()
 def show(job_id: JobId, as_json: AsJson = False) -> None:
     """Show a job, its newest numbers and checkpoints."""
-    with _client() as client:
+    with connect() as client:
         job = client.get_job(job_id)
         if as_json:
-            _print_json(job)
+            print_json(job)
         else:
-            tables.print_job(job, client.checkpoints(job_id, limit=5), _out())
+            tables.print_job(job, client.checkpoints(job_id, limit=5), out())
 
 
 @app.command()
 def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     """Cancel a job; a running one writes a last checkpoint."""
-    with _client() as client:
+    with connect() as client:
         job = client.cancel(job_id)
-    _print_json(job) if as_json else typer.echo(f"{job['id']}  {job['state']}")
+    print_json(job) if as_json else typer.echo(f"{job['id']}  {job['state']}")
 
 
 @app.command()
@@ -104,11 +104,11 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Download weights (safetensors), verified; prints where they are. A cut download is continued."""
-    with _client() as client:
+    with connect() as client:
         checkpoint = client.find_checkpoint(identifier)
-        with watching.bytes_bar(_err(), checkpoint["id"]) as progress:
+        with watching.bytes_bar(err(), checkpoint["id"]) as progress:
             path = client.download(checkpoint["id"], output, progress=progress)
-    _print_json({**checkpoint, "path": str(path)}) if as_json else typer.echo(str(path))
+    print_json({**checkpoint, "path": str(path)}) if as_json else typer.echo(str(path))
 
 
 @app.command()
@@ -130,9 +130,9 @@ def up(
 
     options = Options(data.expanduser().absolute(), port, slots or _default_slots())
     try:
-        status = run(options, _err(), command=command or (), quiet=quiet)
+        status = run(options, err(), command=command or (), quiet=quiet)
     except ServerError as error:
-        exits.explain(error, _err(), as_json=False)
+        exits.explain(error, err(), as_json=False)
         status = Exit.FAILED
     raise typer.Exit(status)
 
@@ -142,23 +142,16 @@ def main() -> None:
     try:
         app()
     except (ModelwrightError, UsageError, OSError) as error:
-        exits.explain(error, _err(), as_json="--json" in sys.argv)
+        exits.explain(error, err(), as_json="--json" in sys.argv)
         sys.exit(exits.code_of(error))
 
 
-def _client() -> Client:
-    """A person waits: give up sooner than a program would."""
-    from modelwright.transport import RetryPolicy  # noqa: PLC0415 - httpx is slow to import
-
-    return Client(retries=RetryPolicy(attempts=3))
-
-
 def _watch(client: Client, job_id: str, *, as_json: bool) -> Exit:
-    console = _out() if as_json else _err()
+    console = out() if as_json else err()
     try:
         job = watching.follow(client.watch(job_id), console, as_json=as_json)
     except KeyboardInterrupt:
-        _err().print(f"\nThe job goes on.\n  modelwright watch {job_id}\n  modelwright cancel {job_id}", soft_wrap=True)
+        err().print(f"\nThe job goes on.\n  modelwright watch {job_id}\n  modelwright cancel {job_id}", soft_wrap=True)
         return Exit.INTERRUPTED
     if not as_json:
         console.print(watching.summary(job), soft_wrap=True)
@@ -177,19 +170,3 @@ def _labels(pairs: list[str]) -> dict[str, str]:
 def _default_slots() -> int:
     """As many as half the processors, because a trainer and its supervisor share the machine with the servers."""
     return max(1, min(4, (os.cpu_count() or 2) // 2))
-
-
-def _print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
-    console = _out()
-    if console.is_terminal:
-        console.print_json(json.dumps(value))
-    else:
-        typer.echo(json.dumps(value, indent=2))
-
-
-def _out() -> Console:
-    return Console(highlight=False)
-
-
-def _err() -> Console:
-    return Console(stderr=True, highlight=False)

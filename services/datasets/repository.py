@@ -38,8 +38,10 @@ def find_locked(session: Session, *, tenant_id: str, dataset_id: str, shared: bo
     )
 
 
-def ready_with_source(session: Session, *, tenant_id: str, source_sha256: str, format_: str) -> list[Dataset]:
-    """Return the ready data sets made of these bytes."""
+def with_source(
+    session: Session, *, tenant_id: str, source_sha256: str, format_: str, states: Sequence[str]
+) -> list[Dataset]:
+    """Return the data sets that are made, or are to be made, of these bytes."""
     return list(
         session.scalars(
             select(Dataset)
@@ -47,7 +49,7 @@ def ready_with_source(session: Session, *, tenant_id: str, source_sha256: str, f
                 Dataset.tenant_id == tenant_id,
                 Dataset.source_sha256 == source_sha256,
                 Dataset.format == format_,
-                Dataset.state == "ready",
+                Dataset.state.in_(states),
             )
             .order_by(Dataset.id.desc())
             .limit(20)

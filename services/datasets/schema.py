@@ -60,7 +60,7 @@ class DatasetRequest(Section):
     target: ColumnName | None = Field(None, description="The column to predict when a job does not say.")
     size_bytes: Annotated[int, Field(ge=1, le=1 << 40)] | None = Field(None, description="Of the whole file.")
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        None, description="Of the whole file. If you have uploaded it before, that data set is the answer."
+        None, description="Of the whole file. If you have uploaded it, or begun to, that data set is the answer."
     )
     columns: Annotated[dict[ColumnName, list[Any]], Field(min_length=1, max_length=4096)] | None = Field(
         None, description="Tiny data: for each column one value, or nested list of values, a row."

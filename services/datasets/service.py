@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from services.pages import Page
 from services.training.problems import nearest, problems_from
 
 Owner = Literal["own", "builtin"]
+_OPEN = ("uploading", "preparing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ def check_format(name: str) -> None:
 
 
 def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings: Settings) -> Begun:
-    """Make a data set whose bytes will follow; with the sha256 of bytes that are here already, return that data set.
+    """Make a data set whose bytes will follow.
+
+    With the sha256 of bytes that are here already, or are on their way, that data set is returned: so a client goes on
+    with an upload that was cut.
 
     Raises:
         BodyTooLarge: it is declared larger than a data set may be.
@@ -66,9 +71,13 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
     """
     if request.size_bytes is not None and request.size_bytes > settings.max_dataset_bytes:
         raise BodyTooLarge(f"A data set may have at most {settings.max_dataset_bytes} bytes.")
-    known = request.sha256 and find_same(session, tenant_id=tenant_id, request=request, source_sha256=request.sha256)
-    if known:
-        return Begun(view(known), created=False)
+    if request.sha256 is not None:
+        known = find_same(session, tenant_id=tenant_id, request=request, source_sha256=request.sha256)
+        known = known or find_same(
+            session, tenant_id=tenant_id, request=request, source_sha256=request.sha256, states=_OPEN
+        )
+        if known is not None:
+            return Begun(view(known), created=False)
     check_quota(session, tenant_id=tenant_id, more_bytes=request.size_bytes or 0, settings=settings)
     dataset = Dataset(
         id=new_id("ds"),
@@ -85,11 +94,18 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
     return Begun(view(dataset), created=True)
 
 
-def find_same(session: Session, *, tenant_id: str, request: DatasetRequest, source_sha256: str) -> Dataset | None:
-    """Return a ready data set that was made of the same bytes in the same way."""
+def find_same(
+    session: Session,
+    *,
+    tenant_id: str,
+    request: DatasetRequest,
+    source_sha256: str,
+    states: Sequence[str] = ("ready",),
+) -> Dataset | None:
+    """Return a data set that was made of the same bytes in the same way, or is to be by an upload that is open."""
     options = request.options()
-    same = repository.ready_with_source(
-        session, tenant_id=tenant_id, source_sha256=source_sha256, format_=request.format or "json"
+    same = repository.with_source(
+        session, tenant_id=tenant_id, source_sha256=source_sha256, format_=request.format or "json", states=states
     )
     return next((one for one in same if one.options == options), None)
 

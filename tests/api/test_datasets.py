@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 
+from modelwright import Client, errors
 from services.identifiers import new_id
 from tests.factories import add_job
 
@@ -217,3 +218,75 @@ def test_a_reader_may_not_upload(make_caller, problem):
     reader = make_caller(scopes=("jobs:read",))
     assert problem(upload(reader.client, CSV), 403)["code"] == "insufficient_scope"
     assert problem(reader.client.get("/v1/datasets/zzz"), 422)["code"] == "invalid_id"
+
+
+def test_the_client_goes_on_with_an_upload_that_was_cut(caller, url, tmp_path, monkeypatch):
+    monkeypatch.setattr("modelwright.upload.PART_BYTES", 1000)
+    content = b"a,b\n" + b"".join(b"%d,%d\n" % (row, row * row) for row in range(1000))
+    path = tmp_path / "squares.csv"
+    path.write_bytes(content)
+    sent = []
+
+    class Cut(Exception):
+        pass
+
+    def cut(have, total):
+        if have >= 5000:
+            raise Cut
+
+    client = Client(url, caller.key)
+    with pytest.raises(Cut):
+        client.upload_dataset(path, progress=cut)
+    (begun,) = client.datasets(owner="own")
+    assert begun["state"] == "uploading"
+    put = client._transport.put
+    monkeypatch.setattr(client._transport, "put", lambda where, *rest: sent.append(where) or put(where, *rest))
+    seen = []
+    made = client.upload_dataset(path, target="b", progress=lambda have, total: seen.append((have, total)))
+    assert (made["state"], made["rows"], made["id"] == begun["id"]) == ("ready", 1000, False)  # another target
+    made = client.upload_dataset(path, progress=lambda have, total: seen.append((have, total)))
+    assert (made["id"], made["state"]) == (begun["id"], "ready")
+    resumed = [where.rsplit("/", 1)[1] for where in sent if begun["id"] in where]
+    assert resumed == [str(number) for number in range(6, -(-len(content) // 1000) + 1)]
+    assert seen[-1] == (len(content), len(content))
+    assert client.upload_dataset(path)["id"] == begun["id"]
+    assert client.preview_dataset(made["id"], rows=1)["columns"] == {"a": [0], "b": [0]}
+    client.delete_dataset(made["id"])
+    with pytest.raises(errors.NotFound):
+        client.get_dataset(made["id"])
+
+
+def test_the_client_makes_tiny_data_and_submits_a_job_over_it(caller, url):
+    client = Client(url, caller.key)
+    dataset = client.create_dataset({"x": [[0, 0], [0, 1], [1, 0], [1, 1]], "y": [0, 1, 1, 0]}, target="y")
+    report = client.validate(
+        model="Linear(2, 2)",
+        data={"dataset": dataset, "features": {"f": {"columns": ["x"]}}, "split": {"train": 1.0}},
+        training={"epochs": 1, "optimizer": {"type": "SGD", "lr": 0.1}, "loss": {"type": "CrossEntropyLoss"}},
+    )
+    assert report["resolved"]["data"]["inputs"] == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "pointer"),
+    [
+        ({"dataset": new_id("ds")}, "unknown_dataset", "/data/dataset"),
+        ({"dataset": "ds_nonsense"}, "unknown_dataset", "/data/dataset"),
+        ({"split": {"by_group": "city", "stratify": "label"}}, "conflict", "/data/split/by_group"),
+        ({"split": {"column": "city", "test": 0.1}}, "conflict", "/data/split/test"),
+        ({"split": {"by_time": "weight"}}, "missing_value", "/data/split"),
+        ({"features": {"x": {"columns": ["city", "wheight"]}}}, "unknown_column", "/data/features/x/columns/1"),
+        ({"features": {"x": {"columns": ["city"], "normalise": "x"}}}, "extra_forbidden", "/data/features/x/normalise"),
+        ({"window": {"length": 0}}, "out_of_range", "/data/window/length"),
+        ({"window": {"length": 64}}, "empty_dataset", "/data/split"),
+    ],
+)
+def test_a_job_that_asks_for_what_is_not_there_is_told_where(client, problem, data, code, pointer):
+    made = upload(client, CSV).json()
+    request = {
+        "model": "Linear(1, 2)",
+        "data": {"dataset": made["id"], **data},
+        "training": {"epochs": 1, "optimizer": {"type": "SGD", "lr": 0.1}, "loss": {"type": "CrossEntropyLoss"}},
+    }
+    found = problem(client.post("/v1/jobs?validate_only=true", json=request), 422)
+    assert (found["errors"][0]["code"], found["errors"][0]["pointer"]) == (code, pointer), found
