@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from modelwright.credentials import discover
 from modelwright.dataset_calls import DatasetCalls
 from modelwright.errors import RETRY_STATUSES, ConnectionFailed, NotFound, ServiceError, WaitTimeout
+from modelwright.graph_calls import GraphCalls
 from modelwright.live import as_definition
 from modelwright.model_calls import ModelCalls
 from modelwright.requests import path
@@ -26,7 +27,7 @@ _SLOWEST_POLL_SECONDS = 1.0
 _OUTAGE_SECONDS = 300.0  # a watcher outlives a restart of the service
 
 
-class Client(ModelCalls, DatasetCalls):
+class Client(GraphCalls, ModelCalls, DatasetCalls):
     """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
 
     Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no

@@ -31,6 +31,9 @@ class Requests:
         key = idempotency_key or str(uuid.uuid4())
         return self._transport.post(where, body, idempotency_key=key, params=params)
 
+    def _post_text(self, where: str, body: object, *, params: Parameters = ()) -> str:
+        return self._transport.post_text(where, body, params=params)
+
     def _pages(self, where: str, filters: list[tuple[str, str | int]], limit: int | None) -> Iterator[Json]:
         taken, after = 0, None
         while limit is None or taken < limit:

@@ -106,6 +106,14 @@ class Transport:
         """
         self._request("DELETE", path)
 
+    def post_text(self, path: str, body: object, *, params: Parameters = ()) -> str:
+        """Return the text that ``POST path`` answers; for routes that keep nothing.
+
+        Raises:
+            ApiError, ConnectionFailed: as `get`.
+        """
+        return self._request("POST", path, params=params, body=body).text
+
     @contextmanager
     def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """Open ``GET path`` for reading its raw bytes, once, without retries: the caller knows what it already has.

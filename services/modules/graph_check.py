@@ -14,7 +14,7 @@ from services.errors import InvalidRequest
 from services.modules.graph_capture import Capture
 from services.modules.graph_nodes import Node, tensors_in
 from services.modules.graph_subject import Subject
-from services.modules.graph_sweep import sweep
+from services.modules.graph_sweep import gradients_of, sweep
 from services.modules.graph_values import number, value_of
 
 STEP = 6e-6
@@ -58,7 +58,7 @@ class Verified:
             "autograd": value_of(self.autograd),
             "finite_difference": None if self.difference is None else value_of(self.difference),
             "along_direction": None if self.along is None else [number(one) for one in self.along],
-            "max_abs_difference": number(max(paths, finite or 0.0)),
+            "max_abs_difference": number(paths if finite is None else _larger(paths, finite)),
             "agrees": {"paths": self._agrees(paths), "finite_difference": self._agrees(finite)},
             "differences": {"paths": number(paths), "finite_difference": None if finite is None else number(finite)},
         }
@@ -103,8 +103,9 @@ class Checks:
 def verify(subject: Subject, capture: Capture, question: Question) -> Checks:
     """Run ``subject`` again in float64 and compare the three ways for each leaf, as far as the time goes."""
     checks = Checks()
+    twin = subject.in_float64()
     try:
-        twin, record, result = _in_float64(subject, capture)
+        record, result = twin.capture(max_operations=len(capture.operations) + 1000)
     except InvalidRequest as error:
         checks.reason = f"The definition does not run in float64: {error.problems[0].detail}"
         return checks
@@ -116,12 +117,6 @@ def verify(subject: Subject, capture: Capture, question: Question) -> Checks:
     return checks
 
 
-def _in_float64(subject: Subject, capture: Capture) -> tuple[Subject, Capture, object]:
-    twin = subject.in_float64()
-    record, result = twin.capture(max_operations=len(capture.operations) + 1000)
-    return twin, record, result
-
-
 def _compare(checks: Checks, twin: Subject, record: Capture, output: torch.Tensor, question: Question) -> None:
     cotangent = torch.ones_like(output) if question.element is None else torch.zeros_like(output)
     if question.element is not None:
@@ -129,7 +124,7 @@ def _compare(checks: Checks, twin: Subject, record: Capture, output: torch.Tenso
     known = {node.name: node for node in record.nodes if node.leaf and node.name and node.tensor is not None}
     found = [node for name in question.leaves if (node := known.get(name)) is not None]
     tensors = [node.tensor for node in found if node.tensor is not None]
-    exact = torch.autograd.grad(output, tensors, cotangent, retain_graph=True, allow_unused=True)
+    exact = gradients_of(output, tensors, cotangent)
     swept = sweep(record.operations, record.record.node_of(output), cotangent)
     for node, gradient in zip(found, exact, strict=True):
         zero = torch.zeros_like(node.tensor_value())
@@ -198,6 +193,10 @@ def _direction(value: torch.Tensor) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(0, 2, value.shape, generator=generator, dtype=torch.float64) * 2 - 1
     return signs / math.sqrt(value.numel())
+
+
+def _larger(left: float, right: float) -> float:
+    return math.nan if math.isnan(left) or math.isnan(right) else max(left, right)
 
 
 def _distance(left: torch.Tensor, right: torch.Tensor) -> float:

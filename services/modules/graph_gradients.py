@@ -17,7 +17,7 @@ from services.modules.graph_nodes import Node, Operation
 from services.modules.graph_path_document import MAX_LISTED_LEAVES, PathWriter
 from services.modules.graph_paths import MAX_PULLS, Budget, Listing, list_paths
 from services.modules.graph_subject import Subject
-from services.modules.graph_sweep import Sweep, sweep
+from services.modules.graph_sweep import Sweep, gradients_of, sweep
 from services.modules.graph_values import described, number, value_of
 
 
@@ -142,7 +142,7 @@ def _autograd(target: Target, leaves: Sequence[Node]) -> dict[Node, torch.Tensor
     tensors = [leaf.tensor for leaf in leaves if leaf.tensor is not None]
     if target.node.tensor is None or not tensors:
         return {}
-    found = torch.autograd.grad(target.node.tensor, tensors, target.cotangent, retain_graph=True, allow_unused=True)
+    found = gradients_of(target.node.tensor, tensors, target.cotangent)
     return dict(zip(leaves, found, strict=True))
 
 

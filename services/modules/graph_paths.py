@@ -20,6 +20,7 @@ MAX_PULLS = 20_000
 """Vector-Jacobian products that one request may compute for its paths."""
 _QUEUE_BYTES = 256 << 20
 _QUEUE_LENGTH = 4_000
+_LOOK_EVERY = 32
 
 Step = tuple[Operation, int, int]
 """An operation, the output that the path comes from and the input that it goes to."""
@@ -99,7 +100,7 @@ def list_paths(found: Sweep, leaf: Node, operations: Sequence[Operation], budget
             # Depth first where all are wanted, so that the queue stays short; else the largest product first.
             rank = -float(len(steps) + 1) if listing.method == "all" else -_norm(part)
             heapq.heappush(queue, (rank, next(order), source, part, (*steps, step)))
-        if listing.method == "best_first":
+        if listing.method == "best_first" and found.replays.pulls % _LOOK_EVERY == 0:
             queue = _pruned(queue)
     listing.paths.sort(key=lambda path: -path.norm)
     del listing.paths[budget.limit :]

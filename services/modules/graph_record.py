@@ -112,6 +112,7 @@ class Record:
         if base is not None and id(base) in self._present:
             inputs = [self._present[id(base)], self._present[id(tensor)]]
             self._add_silent("write_back", _scattered, inputs, _window(tensor, base), base)
+            self._present[id(base)].name = inputs[0].name
 
     def _refreshed(self, tensor: torch.Tensor, stale: Node) -> Node:
         """Return the node of a tensor that changed because another view of its memory was written to."""
@@ -145,7 +146,10 @@ def _window(view: torch.Tensor, base: torch.Tensor) -> Window:
 
 
 def _scattered(base: torch.Tensor, part: torch.Tensor, shape: list[int], stride: list[int], at: int) -> torch.Tensor:
-    return torch.as_strided_scatter(base, part, shape, stride, at + int(base.storage_offset()))
+    # Not torch.as_strided_scatter: its backward keeps the part of the base that was overwritten (torch 2.13).
+    whole = base.clone()
+    whole.as_strided(shape, stride, at).copy_(part)
+    return whole
 
 
 def _windowed(base: torch.Tensor, shape: list[int], stride: list[int], at: int) -> torch.Tensor:

@@ -53,9 +53,7 @@ class Subject:
             return self._captured(max_operations)
 
     def in_float64(self) -> Subject:
-        """Return the same model, inputs and seed in float64: itself, where it is."""
-        if self.dtype == torch.float64:
-            return self
+        """Return a copy in float64: the same weights, inputs and seed, and memory of its own."""
         self._restore()  # what a run left in the buffers may have a history, which cannot be copied
         model = copy.deepcopy(self.model).to(torch.float64)
         inputs = {name: _leaf(tensor, torch.float64) for name, tensor in self.inputs.items()}

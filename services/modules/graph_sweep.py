@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from services.errors import InvalidRequest, Problem
 from services.modules.graph_nodes import Node, Operation
 from services.modules.graph_replay import Cotangents, Replay
 
@@ -81,6 +82,22 @@ def _step_back(found: Sweep, operation: Operation, position: int, node: Node) ->
         before = found.gradients.get(source)
         found.gradients[source] = part if before is None else before + part
         found.counts[source] = found.counts.get(source, 0) + found.counts[node]
+
+
+def gradients_of(
+    output: torch.Tensor, leaves: Sequence[torch.Tensor], cotangent: torch.Tensor
+) -> tuple[torch.Tensor | None, ...]:
+    """Return the gradients that autograd finds in the graph of the run itself; None where no path leads.
+
+    Raises:
+        InvalidRequest: ``backward_failed``: a value that backward needs was overwritten in place.
+    """
+    try:
+        return torch.autograd.grad(output, leaves, cotangent, retain_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        detail = f"Backward fails: {str(error).split(' Hint:')[0].splitlines()[0]}"
+        hint = "Write y = y * 2 instead of y *= 2 where the old value is needed again."
+        raise InvalidRequest([Problem("backward_failed", detail[:500], "/gradients", hint)]) from None
 
 
 def reaching(found: Sweep, leaf: Node, operations: Sequence[Operation]) -> set[Node]:
