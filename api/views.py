@@ -107,6 +107,7 @@ class CheckpointView(View):
     step: int
     epoch: int
     final: bool = Field(description="Whether this is how the job ended.")
+    best: bool = Field(description="Whether this is the one that `checkpoints.best` keeps.")
     metrics: dict[str, Any]
     sha256: str
     size_bytes: int

@@ -39,6 +39,7 @@ class Journal:
             "started": self._started,
             "phase": self._phase,
             "metrics": self._metrics,
+            "weights_loaded": self._weights_loaded,
         }
 
     def record(self, events: list[Event]) -> bool:
@@ -103,6 +104,12 @@ class Journal:
             add_event(session, job, "job.first_step", {"attempt": self._claim.attempt, "at": event["first_step_at"]})
         touch(job)
 
+    def _weights_loaded(self, session: Session, event: Event) -> None:
+        job = lock_claimed(session, self._claim)
+        start = self._claim.resolved["init_from"]
+        counts = {name: len(found) for name, found in start["report"].items()}
+        add_event(session, job, "job.weights_loaded", {"checkpoint_id": start["checkpoint"], **counts})
+
     def _checkpoint(self, event: Event) -> None:
         snapshot = Snapshot(
             directory=Path(event["directory"]),
@@ -111,6 +118,7 @@ class Journal:
             epoch=event["epoch"],
             final=event["final"],
             metrics=_finite(event["metrics"]),
+            best=event.get("best", False),
         )
         keep = self._claim.resolved["checkpoints"]["keep"]
         self._lease.steadily(lambda: store(self._database, self._claim, snapshot, keep=keep))

@@ -18,6 +18,7 @@ class Scratch:
     def __init__(self, root: Path, claim: Claim) -> None:
         self.directory = root / f"{claim.job_id}-{claim.epoch}"
         self.resume = self.directory / "resume"
+        self.initial_weights = self.directory / "initial" / "weights.safetensors"
         self.output = self.directory / "output"
         self.log = self.directory / "trainer.log"
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from services.checkpoints.service import restore
+from services.checkpoints.service import fetch_weights, restore
 from services.config import Settings
 from services.datasets.builtin import DataFile, materialise
 from services.datasets.fetch import fetch
 from services.db.engine import Database
-from services.errors import Fenced, ModelwrightError, TrainingFailure
+from services.errors import ChunkCorrupt, Fenced, ModelwrightError, NotFound, TrainingFailure
 from services.forkserver.child import Child
 from services.forkserver.client import ForkServer
 from services.forkserver.limits import Limits
@@ -108,6 +108,8 @@ class Supervisor:
         resolved = self._claim.resolved
         data = self._data_file(resolved["data"]["dataset"])
         resume = self._restore()
+        if resume is None and resolved.get("init_from") is not None:
+            self._fetch_weights(resolved["init_from"]["checkpoint"])
         return {
             "job_id": self._claim.job_id,
             "attempt": self._claim.attempt,
@@ -116,6 +118,7 @@ class Supervisor:
             "device": resolved["resources"]["device"],
             "threads": self._site.settings.trainer_threads,
             "resume": resume,
+            "initial_weights": str(self._scratch.initial_weights),
             "output": str(self._scratch.output),
         }
 
@@ -144,6 +147,22 @@ class Supervisor:
         step = checkpoint["step"] if checkpoint else 0
         self._lease.write(lambda session: self._journal.rewind(session, step=step, corrupt=corrupt))
         return {"directory": str(self._scratch.resume), "step": step} if checkpoint else None
+
+    def _fetch_weights(self, checkpoint_id: str) -> None:
+        """Lay out the weights to begin with; they may have been deleted since the job was submitted."""
+        ids = {"tenant_id": self._claim.tenant_id, "checkpoint_id": checkpoint_id}
+        path = self._scratch.initial_weights
+        try:
+            self._lease.steadily(lambda: fetch_weights(self._site.database, **ids, path=path))
+        except (NotFound, ChunkCorrupt):
+            raise TrainingFailure(
+                f"The checkpoint {checkpoint_id} to begin with is gone or damaged.",
+                code="checkpoint_gone",
+                failure_class="user",
+                retryable=False,
+                hint="Name another checkpoint in init_from, or leave it out.",
+                pointer="/init_from/checkpoint",
+            ) from None
 
     def _limits(self) -> Limits:
         return Limits(memory_bytes=self._site.settings.trainer_memory_bytes, open_files=1024)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -77,14 +77,21 @@ def files(session: Session, *, checkpoint_id: str) -> list[str]:
     )
 
 
+def mark_best(session: Session, checkpoint: Checkpoint) -> None:
+    """Make this the job's one best checkpoint."""
+    others = update(Checkpoint).where(Checkpoint.job_id == checkpoint.job_id, Checkpoint.id != checkpoint.id)
+    session.execute(others.values(best=False).execution_options(synchronize_session=False))
+    checkpoint.best = True
+
+
 def prune(session: Session, *, job_id: str, keep: int) -> None:
-    """Delete all but the ``keep`` newest checkpoints of a job."""
+    """Delete all but the ``keep`` newest checkpoints of a job and its best one."""
     ranked = select(
         Checkpoint.id, func.row_number().over(order_by=(Checkpoint.step.desc(), Checkpoint.id.desc())).label("rank")
     ).where(Checkpoint.job_id == job_id)
     old = ranked.subquery()
     session.execute(
         delete(Checkpoint)
-        .where(Checkpoint.id.in_(select(old.c.id).where(old.c.rank > keep)))
+        .where(Checkpoint.id.in_(select(old.c.id).where(old.c.rank > keep)), Checkpoint.best.is_(False))
         .execution_options(synchronize_session=False)
     )

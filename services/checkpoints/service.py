@@ -80,6 +80,23 @@ def iter_content(database: Database, *, tenant_id: str, checkpoint_id: str, star
         yield data[max(0, start - ref.offset_bytes) : end - ref.offset_bytes]
 
 
+def fetch_weights(database: Database, *, tenant_id: str, checkpoint_id: str, path: Path) -> None:
+    """Write a checkpoint's weights to ``path``.
+
+    Raises:
+        NotFound: the tenant has no such checkpoint (any more).
+        ChunkCorrupt: stored bytes are missing or changed.
+    """
+    with database.read_session() as session:
+        size = _get(session, tenant_id, checkpoint_id).size_bytes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for piece in iter_content(database, tenant_id=tenant_id, checkpoint_id=checkpoint_id, start=0, end=size):
+            file.write(piece)
+    if path.stat().st_size != size:
+        raise NotFound()  # deleted while it was read
+
+
 def restore(database: Database, *, job_id: str, directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """Write the files of the newest sound checkpoint to ``directory``.
 
@@ -110,6 +127,7 @@ def view(checkpoint: Checkpoint) -> dict[str, Any]:
         "epoch": checkpoint.epoch,
         "attempt": checkpoint.attempt,
         "final": checkpoint.final,
+        "best": checkpoint.best,
         "metrics": checkpoint.metrics,
         "format": "safetensors",
         "size_bytes": checkpoint.size_bytes,

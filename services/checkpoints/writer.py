@@ -29,6 +29,7 @@ class Snapshot:
     epoch: int
     final: bool
     metrics: Mapping[str, Any]
+    best: bool = False
 
 
 def store(database: Database, claim: Claim, snapshot: Snapshot, *, keep: int) -> str:
@@ -61,11 +62,15 @@ def store(database: Database, claim: Claim, snapshot: Snapshot, *, keep: int) ->
         stored = repository.find_at_step(session, job_id=claim.job_id, step=snapshot.step)
         if stored is not None and stored.attempt == claim.attempt:
             stored.final = stored.final or snapshot.final
+            stored.metrics = dict(snapshot.metrics)
             return stored.id
         if stored is not None:  # an earlier attempt's, which this one did not resume from: it was found corrupt
             session.delete(stored)
             session.flush()
         repository.insert_manifest(session, checkpoint, {path.name: of_file for path, of_file in refs.items()})
+        if snapshot.best:
+            repository.mark_best(session, checkpoint)
+            session.flush()
         repository.prune(session, job_id=claim.job_id, keep=keep)
         job.barren_attempts = 0
         touch(job)

@@ -208,6 +208,7 @@ class Checkpoint(Base):
     epoch: Mapped[int] = mapped_column(Integer)
     attempt: Mapped[int] = mapped_column(Integer)
     final: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    best: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     metrics: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     sha256: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)

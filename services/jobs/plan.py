@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,8 +16,11 @@ from services.jobs.schema import JobRequest
 from services.preflight import Preflight
 from services.training.fit import check_fit
 from services.training.memory import training_memory
+from services.training.plan_checks import check_device
 from services.training.problems import problems_from
 from services.training.resolve import preflight_inputs, preflight_objective, resolve
+from services.training.selection import check_selection
+from services.training.start import InitFrom, match_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Plan:
 
 FindDocument = Callable[[str], dict[str, Any]]
 """Returns the document of a model by its id, or raises `NotFound`."""
+FindWeights = Callable[[str], Mapping[str, Sequence[int]]]
+"""Returns name and shape of each tensor of a checkpoint by its id, or raises `NotFound`."""
 
 
 class Datasets(Protocol):
@@ -49,7 +54,14 @@ class Datasets(Protocol):
         """Return what reads its columns."""
 
 
-def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: FindDocument, datasets: Datasets) -> Plan:
+def make_plan(
+    body: dict[str, Any],
+    *,
+    preflight: Preflight,
+    find_document: FindDocument,
+    find_weights: FindWeights,
+    datasets: Datasets,
+) -> Plan:
     """Check a request and fill in what it leaves open.
 
     Raises:
@@ -71,14 +83,17 @@ def make_plan(body: dict[str, Any], *, preflight: Preflight, find_document: Find
     report = preflight.check(
         definition, preflight_inputs(sections), objective=preflight_objective(sections), pointer="/model"
     )
+    tensors = report.pop("tensors")
     check_fit(sections, report)
     # Not asked of the child: it depends on numbers that a sweep changes, and the report is remembered without them.
     memory = training_memory(
         report["memory_bytes"], training=sections["training"], batch_size=sections["data"]["batch_size"]
     )
+    check_selection(sections["training"], tensors)
     resolved = {
         "definition": definition.document,
         **sections,
+        "init_from": _start(request.init_from, tensors, find_weights),
         "resources": request.resources.model_dump(),
         "max_runtime_seconds": request.max_runtime_seconds,
     }
@@ -98,6 +113,8 @@ def _read(body: dict[str, Any], find_document: FindDocument) -> tuple[JobRequest
             definition = check(_document(body["model"], find_document), pointer="/model")
         except InvalidRequest as error:
             problems += error.problems
+    if request is not None:
+        problems += check_device(request.training, request.resources.device)
     if problems or request is None or definition is None:
         raise InvalidRequest(problems)
     return request, definition
@@ -114,3 +131,19 @@ def _document(model: dict[str, Any] | str, find_document: FindDocument) -> dict[
             "unknown_model", f"There is no model {model[:80]!r}.", "/model", "GET /v1/models lists yours."
         )
         raise InvalidRequest([problem]) from None
+
+
+def _start(
+    section: InitFrom | None, tensors: Sequence[Mapping[str, Any]], find_weights: FindWeights
+) -> dict[str, Any] | None:
+    if section is None:
+        return None
+    try:
+        weights = find_weights(section.checkpoint)
+    except NotFound:
+        detail = f"There is no checkpoint {section.checkpoint[:80]!r}."
+        hint = "GET /v1/jobs/{id}/checkpoints lists those of a job."
+        raise InvalidRequest([Problem("unknown_checkpoint", detail, "/init_from/checkpoint", hint)]) from None
+    except InvalidRequest as error:
+        raise InvalidRequest([problem.below("/init_from/checkpoint") for problem in error.problems]) from None
+    return match_weights(section, tensors, weights)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from services.training.model import Section, problem
 from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
+from services.training.start import InitFrom
 
 LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-/]{0,62}\Z")
 MAX_RUNTIME_SECONDS = 30 * 86_400
@@ -37,9 +38,14 @@ def _check_labels(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
+def _spell_out(value: object) -> object:
+    return {"checkpoint": value} if isinstance(value, str) else value
+
+
 Model = Annotated[
     Any, AfterValidator(_check_model), WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]})
 ]
+Start = Annotated[InitFrom, BeforeValidator(_spell_out, json_schema_input_type=InitFrom | str)]
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64), AfterValidator(_check_labels)]
 
 
@@ -57,6 +63,9 @@ class JobRequest(Section):
     data: DataSection
     training: TrainingPlan
     checkpoints: CheckpointPolicy = Field(default_factory=CheckpointPolicy)
+    init_from: Start | None = Field(
+        None, description="Weights to begin with: a checkpoint's id, or an object that says which of them."
+    )
     resources: Resources = Field(default_factory=Resources)
     max_runtime_seconds: Annotated[int, Field(ge=1, le=MAX_RUNTIME_SECONDS)] = Field(
         86_400, description="The job is stopped after so long."

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
+from services.checkpoints.service import tensor_shapes
 from services.config import Settings
 from services.datasets.stored import OwnDatasets
 from services.db.after_commit import after_commit
@@ -58,12 +59,7 @@ def submit(
         answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
         if answer is not None:
             return Submission(answer, replayed=True)
-    plan = make_plan(
-        body,
-        preflight=preflight,
-        find_document=_documents(session, tenant_id),
-        datasets=OwnDatasets(session, tenant_id),
-    )
+    plan = _plan(session, tenant_id=tenant_id, body=body, preflight=preflight)
     _check_quota(session, tenant_id, settings)
     job = _insert(session, tenant_id, body, plan)
     view = job_view(job)
@@ -80,12 +76,7 @@ def validate(session: Session, *, tenant_id: str, body: dict[str, Any], prefligh
         InvalidRequest: with every problem of the request.
         Unavailable: the definition could not be checked right now.
     """
-    plan = make_plan(
-        body,
-        preflight=preflight,
-        find_document=_documents(session, tenant_id),
-        datasets=OwnDatasets(session, tenant_id),
-    )
+    plan = _plan(session, tenant_id=tenant_id, body=body, preflight=preflight)
     return {"object": "validation", "valid": True, "resolved": plan.resolved, "preflight": plan.report}
 
 
@@ -108,6 +99,15 @@ def request_cancel(session: Session, *, tenant_id: str, job_id: str) -> dict[str
         transition(session, job, to, reason="cancel_requested")
         session.refresh(job)
     return job_view(job)
+
+
+def _plan(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> Plan:
+    """Make the plan of a request from what the tenant has."""
+
+    def find_weights(checkpoint_id: str) -> dict[str, list[int]]:
+        return tensor_shapes(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id)[1]
+
+    return make_plan(body, preflight=preflight, find_document=_documents(session, tenant_id), find_weights=find_weights)
 
 
 def _documents(session: Session, tenant_id: str) -> FindDocument:

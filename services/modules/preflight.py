@@ -20,6 +20,7 @@ from services.modules.objective_trial import try_objective
 from services.modules.record import Recorder, batch_first
 from services.modules.samples import sample_inputs
 from services.modules.shortcuts import Repeats, quick_layers, without_draws
+from services.modules.tensors import tensor_rows
 from services.training.memory import training_memory
 
 BATCH = 2
@@ -69,6 +70,7 @@ def preflight(
     _check_quota(parameters["total"], max_parameters, pointer)
     report: dict[str, Any] = {
         "parameters": parameters,
+        "tensors": tensor_rows(model),
         "layers": [],
         "memory_bytes": memory_bytes(model, 0),
         "operations_per_sample": None,

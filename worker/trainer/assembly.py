@@ -20,7 +20,7 @@ from services.modules.measures import build_measures
 from services.training.sources import vocabulary_of
 from worker.trainer.averaging import build_averaging
 from worker.trainer.cadence import Cadence
-from worker.trainer.checkpoint import CheckpointWriter, Restored, read_checkpoint
+from worker.trainer.checkpoint import CheckpointWriter, Restored, begin_with, read_checkpoint
 from worker.trainer.control import Control, Line
 from worker.trainer.data import Batches, Part
 from worker.trainer.environment import choose_device, describe, differences, prepare_process
@@ -68,6 +68,9 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
     _announce(line, environment, restored)
     loaded = load_data(job.data, device)
     model = build(definition).to(device)
+    if restored is None and job.initial_weights is not None:
+        begin_with(model, job.initial_weights, job.initial_tensors)
+        line.emit({"event": "weights_loaded", "tensors": len(job.initial_tensors)})
     held = freeze(model, job.training)
     held.train(model)
     site = _Site(device, environment, vocabulary_of(definition.outputs, job.data["names"]))

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from services.errors import TrainingFailure
 from worker.trainer.packing import pack, unpack
@@ -171,6 +173,14 @@ def read_checkpoint(folder: Path) -> Restored:
         return Restored(int(meta["step"]), weights, unpack(meta["state"], tensors), meta["environment"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _corrupt(f"{type(error).__name__}: {error}") from error
+
+
+def begin_with(model: nn.Module, file: Path, names: Mapping[str, str]) -> None:
+    """Copy tensors of a weights file into a model; ``names`` says which (the model's name → the file's)."""
+    state = model.state_dict()
+    with torch.no_grad(), safe_open(file, framework="pt") as weights:
+        for here, there in names.items():
+            state[here].copy_(weights.get_tensor(there))
 
 
 def _metadata(snapshot: Snapshot) -> dict[str, str]:

@@ -25,6 +25,9 @@ class Job:
     threads: int
     max_runtime_seconds: float
     resume: Path | None
+    initial_weights: Path | None
+    """Where the weights to begin with lie, and under ``initial_tensors`` what they are called (here → there)."""
+    initial_tensors: Mapping[str, str]
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Job:
@@ -46,4 +49,6 @@ class Job:
             threads=int(payload.get("threads", 1)),
             max_runtime_seconds=float(payload.get("max_runtime_seconds", _DEFAULT_RUNTIME_SECONDS)),
             resume=Path(resume["directory"]) if resume else None,
+            initial_weights=Path(payload["initial_weights"]) if payload.get("init_from") else None,
+            initial_tensors=(payload.get("init_from") or {}).get("tensors", {}),
         )

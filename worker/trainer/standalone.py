@@ -103,6 +103,9 @@ class Terminal:
     def _phase(self, event: Mapping[str, Any]) -> str:
         return f"— {event['phase'].replace('_', ' ')}"
 
+    def _weights_loaded(self, event: Mapping[str, Any]) -> str:
+        return f"— began with {event['tensors']} tensors of a checkpoint"
+
     def _metrics(self, event: Mapping[str, Any]) -> str:
         values = "  ".join(f"{name} {value:.4g}" for name, value in event["latest"].items())
         progress = f"epoch {event['epoch']}/{event['total_epochs']}  step {event['step']}/{event['total_steps']}"
