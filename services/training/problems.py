@@ -37,6 +37,10 @@ _BOUNDS = {
     "minProperties": "at least {} members",
     "maxProperties": "at most {} members",
 }
+_REFUSED_TYPES = dict.fromkeys(
+    ("LambdaLR", "MultiplicativeLR"), "its argument is a Python function, and a request holds none"
+)
+_INSTEAD = "SequentialLR and ChainedScheduler put together what such functions mostly say."
 _SHOWN_CHARACTERS = 80
 
 
@@ -99,6 +103,8 @@ def _type_problem(given: object, at: str, tags: Sequence[str]) -> Problem:
         return Problem("missing", "`type` is required.", at, f"One of {', '.join(tags)}.")
     if not isinstance(tag, str):
         return Problem("string_type", f"This must be a string, not {_shown(tag)}.", at)
+    if tag in _REFUSED_TYPES:
+        return Problem("unsupported_type", f"{tag} is not offered: {_REFUSED_TYPES[tag]}.", at, _INSTEAD)
     return Problem("unknown_type", f"There is no type {_shown(tag)} here.", at, nearest(tag, tags))
 
 

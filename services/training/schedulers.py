@@ -16,7 +16,7 @@ Turns = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Factor = Annotated[float, Field(gt=0, le=1)]
 Gamma = Annotated[float, Field(gt=0, le=1e3)]
 Rate = Annotated[float, Field(ge=0, le=1e6)]
-MetricPath = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/]+/.+$")]
+MetricPath = Annotated[str, Field(min_length=1, max_length=200)]
 Mode = Literal["min", "max"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 from sqlalchemy import text
 
-from services.checkpoints.service import get_checkpoint, iter_content, list_checkpoints, restore
+from services.checkpoints.service import fetch_weights, get_checkpoint, iter_content, list_checkpoints, restore
 from services.checkpoints.writer import Snapshot, store
 from services.db.engine import Database
 from services.errors import ChunkCorrupt, Fenced, NotFound
@@ -31,7 +31,7 @@ def owner(database: Database, tenant_id: str) -> Claim:
     return claim(database)
 
 
-def snapshot(directory: Path, step: int, *, final: bool = False) -> Snapshot:
+def snapshot(directory: Path, step: int, *, final: bool = False, best: bool = False) -> Snapshot:
     folder = directory / f"step-{step}"
     folder.mkdir()
     rng = np.random.default_rng(step)
@@ -39,7 +39,7 @@ def snapshot(directory: Path, step: int, *, final: bool = False) -> Snapshot:
     save_file({"momentum": rng.random(1_000)}, folder / "state.safetensors")
     (folder / "state.json").write_text(f'{{"step": {step}}}')
     files = ("weights.safetensors", "state.safetensors", "state.json")
-    return Snapshot(folder, files, step=step, epoch=1, final=final, metrics={"validation/loss": 0.5})
+    return Snapshot(folder, files, step=step, epoch=1, final=final, metrics={"validation/loss": 0.5}, best=best)
 
 
 def put(database: Database, owner: Claim, made: Snapshot, keep: int = 3) -> str:
@@ -143,3 +143,32 @@ def _flip(database: Database, checkpoint_id: str, position: int) -> None:
             ),
             {"id": checkpoint_id, "position": position},
         )
+
+
+def test_the_best_checkpoint_outlives_the_last_ones_until_a_better_one_comes(
+    database: Database, owner: Claim, tmp_path: Path
+) -> None:
+    def kept() -> dict[int, bool]:
+        with database.read_session() as session:
+            page = list_checkpoints(session, tenant_id=owner.tenant_id, job_id=owner.job_id)
+        return {row["step"]: row["best"] for row in page.data}
+
+    for step in range(1, 6):
+        put(database, owner, snapshot(tmp_path, step, best=step == 2), keep=2)
+    assert kept() == {2: True, 4: False, 5: False}
+    put(database, owner, snapshot(tmp_path, 6, best=True), keep=2)
+    assert kept() == {5: False, 6: True}
+
+
+def test_weights_are_fetched_whole_or_not_at_all(database: Database, owner: Claim, tmp_path: Path) -> None:
+    made = snapshot(tmp_path, 1)
+    checkpoint_id = put(database, owner, made)
+    file = tmp_path / "initial" / "weights.safetensors"
+    fetch_weights(database, tenant_id=owner.tenant_id, checkpoint_id=checkpoint_id, path=file)
+    assert file.read_bytes() == (made.directory / "weights.safetensors").read_bytes()
+    with pytest.raises(NotFound):
+        fetch_weights(database, tenant_id=owner.tenant_id, checkpoint_id=new_id("ckpt"), path=file)
+    with database.session() as session:
+        session.execute(text("UPDATE chunk SET data = 'x'"))
+    with pytest.raises(ChunkCorrupt):
+        fetch_weights(database, tenant_id=owner.tenant_id, checkpoint_id=checkpoint_id, path=file)

@@ -34,6 +34,17 @@ def plan(**changes):
     return {name: value for name, value in {**PLAN, **changes}.items() if value is not ...}
 
 
+STEP = {"type": "StepLR", "step_size": 1}
+
+
+def grouped(*groups):
+    return {"type": "Adam", "groups": list(groups)}
+
+
+def sequence(schedulers, *milestones):
+    return {"type": "SequentialLR", "schedulers": schedulers, "milestones": list(milestones)}
+
+
 @pytest.mark.parametrize(
     ("training", "code", "pointer"),
     [
@@ -80,6 +91,48 @@ def plan(**changes):
         (plan(seed=-1), "out_of_range", "/training/seed"),
         (plan(seed=2**63), "out_of_range", "/training/seed"),
         (plan(on_non_finite="explode"), "unknown_value", "/training/on_non_finite"),
+        (plan(optimizer={"type": "LBFGS", "groups": [{"match": "*"}]}), "conflict", "/training/optimizer/groups"),
+        (plan(optimizer=grouped({"lr": 1})), "missing", "/training/optimizer/groups/0/match"),
+        (plan(optimizer=grouped({"match": ""})), "out_of_range", "/training/optimizer/groups/0/match"),
+        (plan(optimizer=grouped({"match": "*", "lr": 0})), "out_of_range", "/training/optimizer/groups/0/lr"),
+        (plan(optimizer=grouped({"match": "*", "l": 1})), "extra_forbidden", "/training/optimizer/groups/0/l"),
+        (
+            plan(optimizer=grouped({"match": "*", "type": "SGD"})),
+            "extra_forbidden",
+            "/training/optimizer/groups/0/type",
+        ),
+        (
+            plan(optimizer=grouped({"match": "*", "groups": []})),
+            "extra_forbidden",
+            "/training/optimizer/groups/0/groups",
+        ),
+        (plan(optimizer=grouped(*[{"match": "*"}] * 65)), "out_of_range", "/training/optimizer/groups"),
+        (plan(optimizer={"type": "Rprop", "etas": [1.5, 1.2]}), "invalid_argument", "/training/optimizer/etas"),
+        (plan(optimizer={"type": "Muon", "ns_steps": 100}), "out_of_range", "/training/optimizer/ns_steps"),
+        (plan(scheduler={"type": "LambdaLR", "lr_lambda": "x"}), "unsupported_type", "/training/scheduler/type"),
+        (plan(scheduler={"type": "MultiplicativeLR"}), "unsupported_type", "/training/scheduler/type"),
+        (plan(scheduler=sequence([])), "out_of_range", "/training/scheduler/schedulers"),
+        (plan(scheduler=sequence([STEP, STEP])), "invalid_argument", "/training/scheduler/milestones"),
+        (plan(scheduler=sequence([STEP] * 3, 5, 5)), "invalid_argument", "/training/scheduler/milestones"),
+        (plan(scheduler=sequence([{"type": "StepLR"}])), "missing", "/training/scheduler/schedulers/0/step_size"),
+        (
+            plan(scheduler=sequence([{**STEP, "interval": "step"}])),
+            "conflict",
+            "/training/scheduler/schedulers/0/interval",
+        ),
+        (
+            plan(scheduler=sequence([{"type": "ReduceLROnPlateau"}])),
+            "unknown_type",
+            "/training/scheduler/schedulers/0/type",
+        ),
+        (plan(scheduler={"type": "ReduceLROnPlateau", "factor": 1}), "out_of_range", "/training/scheduler/factor"),
+        (plan(accumulate=0), "out_of_range", "/training/accumulate"),
+        (plan(precision="fp8"), "unknown_value", "/training/precision"),
+        (plan(ema={"decay": 1}), "out_of_range", "/training/ema/decay"),
+        (plan(early_stopping={"patience": 0}), "out_of_range", "/training/early_stopping/patience"),
+        (plan(evaluate_every={"steps": 1, "epochs": 1}), "conflict", "/training/evaluate_every/steps"),
+        (plan(warmup={}), "missing", "/training/warmup/steps"),
+        (plan(freeze="*"), "list_type", "/training/freeze"),
         (plan(tenant_id="x"), "extra_forbidden", "/training/tenant_id"),
         ([], "dict_type", "/training"),
     ],
