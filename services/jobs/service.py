@@ -107,7 +107,13 @@ def _plan(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: 
     def find_weights(checkpoint_id: str) -> dict[str, list[int]]:
         return tensor_shapes(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id)[1]
 
-    return make_plan(body, preflight=preflight, find_document=_documents(session, tenant_id), find_weights=find_weights)
+    return make_plan(
+        body,
+        preflight=preflight,
+        find_document=_documents(session, tenant_id),
+        find_weights=find_weights,
+        datasets=OwnDatasets(session, tenant_id),
+    )
 
 
 def _documents(session: Session, tenant_id: str) -> FindDocument:

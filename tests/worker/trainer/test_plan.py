@@ -11,7 +11,8 @@ from torch.optim import swa_utils
 
 from tests.worker.trainer.harness import Line, make_job, read, train
 from worker.trainer import main, precision
-from worker.trainer.data import Batches, load_parts
+from worker.trainer.data import Batches
+from worker.trainer.loading import load_data
 from worker.trainer.steps import Windows, shares
 
 BATCHES = {"batch_size": 24}  # 90 rows: three full batches an epoch, and one of 18
@@ -33,7 +34,7 @@ def trained(tmp_path, cache):
         )
         line = train(job, commands)
         assert line.last["event"] == "finished", line.last
-        part = load_parts(job["data"], torch.device("cpu"))["train"]
+        part = load_data(job["data"], torch.device("cpu")).parts["train"]
         batches = Batches(part, batch_size=24, shuffle=True, drop_last=False, seed=1)
         return line, read(line.of("checkpoint")[-1])[0], batches
 
