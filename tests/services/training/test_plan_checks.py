@@ -11,6 +11,7 @@ from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
 
 class Definition:
     inputs = ()
+    outputs = ()
 
 
 def resolved(data=None, checkpoints=None, **training):
