@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-import base64
-from http import HTTPStatus
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.dependencies import Reader, ServiceParts
+from api.content import Content, content_answer
+from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, submission_slot
 from api.openapi import answer, content, problems
 from api.query import ContentQuery, PageQuery, no_query
-from api.ranges import Span, is_unchanged, parse_range, range_applies
-from api.responses import list_answer, tagged_json
-from api.streaming import ContentResponse
-from api.views import CheckpointList, CheckpointView
-from services.checkpoints import service
+from api.responses import json_answer, list_answer, tagged_json
+from api.views import CheckpointExportView, CheckpointList, CheckpointModelView, CheckpointView
+from services.checkpoints import exports, service
+from services.checkpoints.exports import Format, iter_file, make_export
+from services.errors import InvalidRequest, Problem
 
 router = APIRouter(tags=["checkpoints"])
+
+
+async def conversion_slot(request: Request) -> AsyncIterator[None]:
+    """Hold a place while a checkpoint is converted; what is stored as it is sent needs none."""
+    if request.query_params.get("format", "safetensors") == "safetensors":
+        yield
+        return
+    async for _ in submission_slot(request):
+        yield
+
+
+ConversionSlot = Annotated[None, Depends(conversion_slot, scope="function")]
 
 
 @router.get(
@@ -72,46 +85,99 @@ def get_content(
     query: Annotated[ContentQuery, Query()],
     request: Request,
     caller: Reader,
+    _slot: ConversionSlot,
     parts: ServiceParts,
 ) -> Response:
     """Return the weights as a safetensors file whose keys are those of the module's `state_dict`.
 
+    `format=torch` is the same as a file for `torch.load(…, weights_only=True)`; `onnx` and `torch-export` are the model
+    itself in eval mode, converted on the first ask: `/exports/{format}` says how far its outputs are from eager's.
+    `part=state` is what else decides how training goes on (optimizer, averages), as tensors; `state-json` the rest.
+
     One byte range is honoured; `If-Range` with the `ETag` makes resuming safe. Each block is verified before it is
     sent; should one be damaged, the connection is cut: a complete answer is a correct one. HEAD works too.
     """
+    if query.format != "safetensors":
+        if query.part != "weights":
+            detail = "Only the weights can be had in another format."
+            raise InvalidRequest([Problem("conflict", detail, "", "Leave out `format` or `part`.")])
+        return content_answer(request, _exported(parts, caller.tenant_id, checkpoint_id, query.format))
     with parts.database.read_session() as session:
-        view = service.get_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id)
-    headers = _content_headers(view)
-    if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    span = _span(request, etag=headers["ETag"], size=view["size_bytes"])
-    start, end = (span.start, span.end) if span else (0, view["size_bytes"])
-    if span:
-        headers["Content-Range"] = span.content_range
-    headers["Content-Length"] = str(end - start)
-    chunks = service.iter_content(
-        parts.database, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, start=start, end=end
+        file = service.get_file(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, part=query.part)
+
+    def read(start: int, end: int) -> Iterator[bytes]:
+        return service.iter_content(
+            parts.database,
+            tenant_id=caller.tenant_id,
+            checkpoint_id=checkpoint_id,
+            start=start,
+            end=end,
+            file=file.name,
+        )
+
+    name = f"{checkpoint_id}{file.suffix}"
+    return content_answer(request, Content(name, file.sha256, file.size_bytes, read, file.media_type))
+
+
+@router.get(
+    "/checkpoints/{checkpoint_id}/exports/{format}",
+    summary="Convert a checkpoint, and see how exact the conversion is",
+    dependencies=[Depends(no_query)],
+    responses={
+        **answer(200, CheckpointExportView, "What was written, and how far its outputs are from eager's."),
+        **problems(401, 403, 404, 422, 503),
+    },
+)
+def get_export(
+    *, checkpoint_id: str, format: Format, caller: Reader, _slot: SubmissionSlot, parts: ServiceParts
+) -> Response:
+    """Convert the trained model to `torch`, `onnx` or `torch-export`, once, and say what came out.
+
+    The batch, and each size that the model leaves free, stays free where the exporter can keep it so (`free_sizes`).
+    `difference` is the largest difference to eager PyTorch over random batches of two sizes, absolute and relative.
+    """
+    made = make_export(
+        parts.database,
+        tenant_id=caller.tenant_id,
+        checkpoint_id=checkpoint_id,
+        format=format,
+        preflight=parts.preflight,
+        settings=parts.settings,
     )
-    return ContentResponse(chunks, status_code=HTTPStatus.PARTIAL_CONTENT if span else HTTPStatus.OK, headers=headers)
+    return json_answer(made.report)
 
 
-def _span(request: Request, *, etag: str, size: int) -> Span | None:
-    """Return the one range to send; a range on HEAD, or of another version (`If-Range`), is the whole."""
-    if "modelwright.head" in request.scope.get("extensions", {}):
-        return None
-    if not range_applies(request.headers.get("if-range"), etag):
-        return None
-    return parse_range(request.headers.get("range"), size)
+@router.get(
+    "/checkpoints/{checkpoint_id}/model",
+    summary="Get all that rebuilds the model of a checkpoint",
+    dependencies=[Depends(no_query)],
+    responses={
+        **answer(200, CheckpointModelView, "Definition, Python source, inputs, preprocessing, weights."),
+        **problems(401, 403, 404, 422, 503),
+    },
+)
+def get_model(
+    *, checkpoint_id: str, request: Request, caller: Reader, _slot: SubmissionSlot, parts: ServiceParts
+) -> Response:
+    """Return the JSON that belongs beside a safetensors file: with both, the model can be built anywhere.
+
+    `source` is plain PyTorch that needs nothing of ours; `data` says which columns feed which inputs and how they are
+    prepared.
+    """
+    sidecar = exports.describe_model(
+        parts.database, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, preflight=parts.preflight
+    )
+    return tagged_json(request, sidecar)
 
 
-def _content_headers(view: dict[str, Any]) -> dict[str, str]:
-    digest = base64.b64encode(bytes.fromhex(view["sha256"])).decode("ascii")
-    return {
-        "Content-Type": "application/octet-stream",
-        "Content-Disposition": f'attachment; filename="{view["id"]}.safetensors"',
-        "ETag": f'"{view["sha256"]}"',
-        "Repr-Digest": f"sha-256=:{digest}:",
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
-        "Vary": "Authorization",
-    }
+def _exported(parts: Parts, tenant_id: str, checkpoint_id: str, format: Format) -> Content:
+    made = make_export(
+        parts.database,
+        tenant_id=tenant_id,
+        checkpoint_id=checkpoint_id,
+        format=format,
+        preflight=parts.preflight,
+        settings=parts.settings,
+    )
+    report = made.report
+    return Content(report["file_name"], report["sha256"], report["size_bytes"], partial(iter_file, made.path))

@@ -161,7 +161,12 @@ class SummaryQuery(NoQuery):
 class ContentQuery(NoQuery):
     """``GET /v1/checkpoints/{id}/content``."""
 
-    format: str = Field("safetensors", pattern="^safetensors$", description="The file format.")
+    format: Literal["safetensors", "torch", "onnx", "torch-export"] = Field(
+        "safetensors", description="The file format; all but the first are converted on the first ask."
+    )
+    part: Literal["weights", "state", "state-json"] = Field(
+        "weights", description="`state`: tensors of the optimizer and of averages; `state-json`: the rest of the state."
+    )
 
 
 async def no_query(request: Request) -> None:

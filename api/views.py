@@ -114,6 +114,38 @@ class CheckpointView(View):
     created_at: str = Time
 
 
+class CheckpointExportView(View):
+    """A checkpoint in another format."""
+
+    object: Literal["checkpoint_export"]
+    checkpoint_id: str
+    format: Literal["torch", "onnx", "torch-export"]
+    file_name: str
+    size_bytes: int
+    sha256: str
+    free_sizes: list[str] = Field(description='Sizes that stayed free, "B" for the batch.')
+    fixed_sizes: dict[str, int] = Field(description="Sizes that the exporter could not keep free.")
+    inputs: dict[str, Any]
+    outputs: list[dict[str, Any]]
+    difference: dict[str, Any] | None = Field(description="To eager PyTorch: `max_abs`, `max_rel`, over `batches`.")
+    versions: dict[str, str]
+
+
+class CheckpointModelView(View):
+    """All that rebuilds the model of a checkpoint, beside its weights."""
+
+    object: Literal["checkpoint_model"]
+    checkpoint_id: str
+    job_id: str
+    step: int
+    definition: dict[str, Any] | str
+    definition_sha256: str
+    source: str = Field(description="Plain PyTorch that needs nothing of ours.")
+    inputs: dict[str, Any] = Field(description="Dtype and shape of each, in calling order.")
+    data: dict[str, Any] = Field(description="Which columns feed which inputs, and how they are prepared.")
+    weights: dict[str, Any]
+
+
 class Series(View):
     """One series: equally long arrays of steps and values."""
 

@@ -28,6 +28,7 @@ class Settings:
     preflight_timeout_seconds: float = 10.0
     preflight_memory_bytes: int = 8 << 30
     graph_timeout_seconds: float = 20.0
+    export_timeout_seconds: float = 120.0
     trainer_memory_bytes: int = 0  # 0: unbounded, as CUDA needs, which reserves far more address space than it uses
     max_model_parameters: int = 1_000_000_000
     max_body_bytes: int = 1 << 20
@@ -44,6 +45,11 @@ class Settings:
     def cache_dir(self) -> Path:
         """Where a worker keeps data files between jobs."""
         return self.data_dir / "cache"
+
+    @property
+    def exports_dir(self) -> Path:
+        """Where the API keeps checkpoints in the formats of others; it can be emptied at any time."""
+        return self.data_dir / "exports"
 
     @property
     def scratch_dir(self) -> Path:
@@ -74,6 +80,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         preflight_processes=int(_number(source, "MODELWRIGHT_PREFLIGHT_PROCESSES", 2)),
         preflight_timeout_seconds=_number(source, "MODELWRIGHT_PREFLIGHT_TIMEOUT_SECONDS", 10.0),
         graph_timeout_seconds=_number(source, "MODELWRIGHT_GRAPH_TIMEOUT_SECONDS", 20.0),
+        export_timeout_seconds=_number(source, "MODELWRIGHT_EXPORT_TIMEOUT_SECONDS", 120.0),
         trainer_memory_bytes=int(_number(source, "MODELWRIGHT_TRAINER_MEMORY_BYTES", _trainer_memory_bytes())),
         max_model_parameters=int(_number(source, "MODELWRIGHT_MAX_MODEL_PARAMETERS", 1_000_000_000)),
         max_queued_jobs=int(_number(source, "MODELWRIGHT_MAX_QUEUED_JOBS", 10_000)),

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from services.config import Settings
@@ -21,6 +22,7 @@ PORTRAIT = "services.modules.portrait:run"
 PRELOAD = ("services.modules.warm", "services.modules.portrait", "services.modules.graph")
 CACHE_ENTRIES = 2_000
 _OPEN_FILES = 64
+_WRITTEN_BYTES = 8 << 30
 _FIRST_WAIT_SECONDS = 60.0
 """How long a request may wait for a free child; the first one also waits for torch to be imported."""
 
@@ -63,16 +65,25 @@ class Preflight:
         """
         return self._report(PORTRAIT, definition, None, pointer)
 
-    def visit(self, target: str, payload: Mapping[str, Any], *, pointer: str = "", seconds: float) -> dict[str, Any]:
+    def visit(
+        self,
+        target: str,
+        payload: Mapping[str, Any],
+        *,
+        pointer: str = "",
+        seconds: float,
+        directory: Path | None = None,
+    ) -> dict[str, Any]:
         """Run ``target`` in a child, with ``payload`` and the quota of parameters, and return its report.
 
-        Nothing is remembered: the answer depends on more than the definition.
+        Nothing is remembered: the answer depends on more than the definition. Files may be written only where a
+        ``directory`` is given: the child works in it.
 
         Raises:
             InvalidRequest, Unavailable: as `check`.
         """
         quota = {"pointer": pointer, "max_parameters": self._settings.max_model_parameters}
-        answer = self._spawn(target, {**payload, **quota}, pointer, seconds)
+        answer = self._spawn(target, {**payload, **quota}, pointer, seconds, directory)
         if "report" in answer:
             return dict(answer["report"])
         raise InvalidRequest([Problem(**problem) for problem in answer["problems"]])
@@ -127,19 +138,28 @@ class Preflight:
         }
         return self._spawn(target, payload, pointer, self._settings.preflight_timeout_seconds)
 
-    def _spawn(self, target: str, payload: Mapping[str, Any], pointer: str, timeout_seconds: float) -> Answer:
+    def _spawn(
+        self,
+        target: str,
+        payload: Mapping[str, Any],
+        pointer: str,
+        timeout_seconds: float,
+        directory: Path | None = None,
+    ) -> Answer:
         if not self._free.acquire(timeout=_FIRST_WAIT_SECONDS):
             raise Unavailable("All preflight processes are busy.")
         try:
-            with self._server.spawn(target, payload, limits=self._limits(timeout_seconds)) as child:
+            limits = self._limits(timeout_seconds, writes=directory is not None)
+            with self._server.spawn(target, payload, limits=limits, directory=directory) as child:
                 return self._await(child, pointer, timeout_seconds)
         finally:
             self._free.release()
 
-    def _limits(self, timeout_seconds: float) -> Limits:
+    def _limits(self, timeout_seconds: float, *, writes: bool) -> Limits:
         seconds = int(timeout_seconds) + 1
         memory = self._settings.preflight_memory_bytes
-        return Limits(memory_bytes=memory, cpu_seconds=seconds, open_files=_OPEN_FILES, file_bytes=1)
+        size = _WRITTEN_BYTES if writes else 1
+        return Limits(memory_bytes=memory, cpu_seconds=seconds, open_files=_OPEN_FILES, file_bytes=size)
 
     def _await(self, child: Child, pointer: str, timeout_seconds: float) -> Answer:
         """Wait for the answer until the deadline; a child that dies or hangs is the definition's doing."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
@@ -18,7 +21,24 @@ from services.jobs.queries import get_job
 from services.pages import Page, timestamp
 from services.storage import chunks, layout
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS, STATE, META = "weights.safetensors", "state.safetensors", "state.json"
+Part = Literal["weights", "state", "state-json"]
+_FILES: dict[Part, tuple[str, str, str]] = {
+    "weights": (WEIGHTS, ".safetensors", "application/octet-stream"),
+    "state": (STATE, ".state.safetensors", "application/octet-stream"),
+    "state-json": (META, ".state.json", "application/json"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a checkpoint."""
+
+    name: str
+    suffix: str
+    media_type: str
+    sha256: str
+    size_bytes: int
 
 
 def list_checkpoints(
@@ -64,8 +84,43 @@ def tensor_shapes(session: Session, *, tenant_id: str, checkpoint_id: str) -> tu
     raise ChunkCorrupt("The checkpoint's header is damaged.")
 
 
-def iter_content(database: Database, *, tenant_id: str, checkpoint_id: str, start: int, end: int) -> Iterator[bytes]:
-    """Yield the weights' bytes from ``start`` (inclusive) to ``end`` (exclusive), each chunk verified before it goes.
+def get_file(session: Session, *, tenant_id: str, checkpoint_id: str, part: Part = "weights") -> StoredFile:
+    """Return what is known of one file of a checkpoint.
+
+    Raises:
+        NotFound: the tenant has no such checkpoint, or it has no such file.
+        InvalidRequest: ``invalid_id``.
+        ChunkCorrupt: stored bytes are missing or changed.
+    """
+    checkpoint = _get(session, tenant_id, checkpoint_id)
+    name, suffix, media_type = _FILES[part]
+    if name == WEIGHTS:
+        return StoredFile(name, suffix, media_type, checkpoint.sha256, checkpoint.size_bytes)
+    found = repository.refs(session, checkpoint_id=checkpoint_id, file=name)
+    if not found:
+        raise NotFound()
+    size_bytes = sum(ref.size_bytes for ref in found)
+    if name == META:
+        digest = hashlib.sha256(_joined(session, tenant_id, found)).hexdigest()
+    else:
+        digest = _read_meta(session, tenant_id, checkpoint_id)["sha256"][name]
+    return StoredFile(name, suffix, media_type, digest, size_bytes)
+
+
+def read_preprocessing(session: Session, *, tenant_id: str, checkpoint_id: str) -> dict[str, Any] | None:
+    """Return what was fitted on the training rows to prepare the model's inputs; None if nothing was.
+
+    Raises:
+        ChunkCorrupt: stored bytes are missing or changed.
+    """
+    fitted: dict[str, Any] | None = _read_meta(session, tenant_id, checkpoint_id).get("preprocessing")
+    return fitted
+
+
+def iter_content(
+    database: Database, *, tenant_id: str, checkpoint_id: str, start: int, end: int, file: str = WEIGHTS
+) -> Iterator[bytes]:
+    """Yield a file's bytes from ``start`` (inclusive) to ``end`` (exclusive), each chunk verified before it goes.
 
     Every chunk is read in its own short read, so a slow client holds neither a transaction nor a connection.
 
@@ -73,7 +128,7 @@ def iter_content(database: Database, *, tenant_id: str, checkpoint_id: str, star
         ChunkCorrupt: stored bytes are missing or changed; what was yielded so far is good, the rest cannot be had.
     """
     with database.read_session() as session:
-        wanted = repository.refs(session, checkpoint_id=checkpoint_id, file=WEIGHTS, start=start, end=end)
+        wanted = repository.refs(session, checkpoint_id=checkpoint_id, file=file, start=start, end=end)
     for ref in wanted:
         with database.read_session() as session:
             data = chunks.read(session, tenant_id=tenant_id, ref=ref)
@@ -135,6 +190,17 @@ def view(checkpoint: Checkpoint) -> dict[str, Any]:
         "created_at": timestamp(checkpoint.created_at),
         "links": {"self": f"/v1/checkpoints/{checkpoint.id}", "content": f"/v1/checkpoints/{checkpoint.id}/content"},
     }
+
+
+def _read_meta(session: Session, tenant_id: str, checkpoint_id: str) -> dict[str, Any]:
+    """Return what the trainer wrote beside the tensors; a checkpoint without it has nothing to say."""
+    content = _joined(session, tenant_id, repository.refs(session, checkpoint_id=checkpoint_id, file=META))
+    meta: dict[str, Any] = json.loads(content or b"{}")
+    return meta
+
+
+def _joined(session: Session, tenant_id: str, refs: Sequence[chunks.ChunkRef]) -> bytes:
+    return b"".join(chunks.read(session, tenant_id=tenant_id, ref=ref) for ref in refs)
 
 
 def _write_files(database: Database, checkpoint: Checkpoint, directory: Path) -> None:

@@ -32,6 +32,9 @@ FORBIDDEN_KEYWORDS = {"shell", "allow_pickle"}
 ONE_EXEC = "services/modules/"
 """The one place where an `ast` tree that was built node by node from the closed catalog becomes a class."""
 
+ONE_WRITER = "services/modules/export.py: torch.save"
+"""What a user asks for as a ``state_dict`` file is written, in a sandboxed child; nothing here ever loads one."""
+
 ENVIRONMENT_READERS = ("modelwright/", "services/config.py", "services/forkserver/", "worker/trainer/")
 """Who may read the environment: the settings, the client, and who starts child processes."""
 
@@ -84,7 +87,7 @@ def test_text_never_becomes_code_and_there_is_one_exec():
     found = [f"{file}: {dotted(node.func)}" for file, node in nodes(ast.Call) if dotted(node.func) in FORBIDDEN_CALLS]
     execs = [one for one in found if one.startswith(ONE_EXEC) and one.endswith(": exec")]
     compiles = [one for one in found if one.startswith(ONE_EXEC) and one.endswith(": compile")]
-    assert [one for one in found if one not in execs + compiles] == []
+    assert [one for one in found if one not in [*execs, *compiles, ONE_WRITER]] == []
     assert len(execs) <= 1
     assert len(compiles) <= 1
 
