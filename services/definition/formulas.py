@@ -134,7 +134,8 @@ class _Reading:
         return used
 
     def _note(self, name: str, place: Place, *, is_called: bool) -> None:
-        vocabulary, known = self._vocabulary, name in self._own or bool(self._vocabulary.meanings(name))
+        vocabulary = self._vocabulary
+        known = name in self._own or (is_usable(name) and bool(vocabulary.meanings(name)))
         problem = None
         if name == "self":
             problem = Problem("invalid_expression", "There is no self here.", "", vocabulary.listing())

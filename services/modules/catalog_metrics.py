@@ -27,8 +27,8 @@ SPACES = (
     "regression", "retrieval", "segmentation", "shape", "text", "video", "wrappers",
 )  # fmt: skip
 _CURVES = (
-    "BinaryConfusionMatrix BinaryPrecisionRecallCurve BinaryROC BinaryStatScores ConfusionMatrix "
-    "MulticlassConfusionMatrix MulticlassPrecisionRecallCurve MulticlassROC MulticlassStatScores "
+    "BinaryConfusionMatrix BinaryPrecisionRecallCurve BinaryROC BinaryStatScores ConfusionMatrix LogAUC "
+    "MulticlassConfusionMatrix MulticlassPrecisionRecallCurve MulticlassROC MulticlassStatScores MultilabelEER "
     "MultilabelConfusionMatrix MultilabelPrecisionRecallCurve MultilabelROC MultilabelStatScores "
     "PrecisionRecallCurve ROC StatScores RetrievalPrecisionRecallCurve BinaryFairness BinaryGroupStatRates CatMetric"
 )
@@ -42,7 +42,7 @@ _WEIGHTS = (
 _PACKAGES = (
     "PerceptualEvaluationSpeechQuality ShortTimeObjectiveIntelligibility SpeechReverberationModulationEnergyRatio "
     "MeanAveragePrecision IntersectionOverUnion CompleteIntersectionOverUnion DistanceIntersectionOverUnion "
-    "GeneralizedIntersectionOverUnion"
+    "GeneralizedIntersectionOverUnion ClusterAccuracy"
 )
 _REASONS = {
     "gives a curve, a table or several numbers": _CURVES,
@@ -53,9 +53,10 @@ _REASONS = {
     "takes panoptic maps": "PanopticQuality ModifiedPanopticQuality",
     "takes meshes": "LipVertexError",
 }
-_SIZES = frozenset(
-    {"num_classes", "num_labels", "num_outputs", "n_bins", "window_size", "block_size", "top_k", "kernel_size"}
-)
+_SIZES = (
+    "num_classes", "num_labels", "num_outputs", "n_bins", "window_size", "block_size", "top_k", "kernel_size",
+    "thresholds",
+)  # fmt: skip
 _MAX_SIZE = 1 << 16
 _MAX_INTEGER = (1 << 31) - 1
 _HIDDEN = frozenset(

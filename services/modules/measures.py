@@ -111,7 +111,7 @@ class Measure:
                 raise
             shapes = " and ".join(map(describe, values))
             detail = f"{self._metric['type']} fails on {shapes}: {first_line(error)}"
-            raise InvalidRequest([Problem("metric_failed", detail, self._place.pointer, _SAY_INPUTS)]) from None
+            raise InvalidRequest([Problem("metric_failed", detail, self._place.pointer, _SAY_INPUTS)]) from error
 
 
 def build_measures(plan: Mapping[str, Any], vocabulary: Vocabulary, device: torch.device | str) -> list[Measure]:

@@ -19,7 +19,9 @@ from services.modules.loss_shapes import check_call
 from services.modules.words import describe, first_line, shown_shapes
 from services.training.sources import LOSS, TERMS, loss_formulas
 
-_SHAPE_WORDS = re.compile(r"shape|size|dimension|broadcast|must match|mat1|out of range|unpack", re.IGNORECASE)
+_SHAPE_WORDS = re.compile(
+    r"shape|size|dimension|broadcast|must match|mat1|matri|out of range|unpack|\dD\b", re.IGNORECASE
+)
 _DTYPE_WORDS = re.compile(r"dtype|scalar type|same type|not implemented for '", re.IGNORECASE)
 _BROADCASTS = "Using a target size"
 CLIENT_ERRORS = (ValueError, TypeError, RuntimeError, IndexError, KeyError, AttributeError, ArithmeticError)
@@ -40,11 +42,12 @@ class LossFunction:
 
     def __call__(self, outputs: Outputs, columns: Columns) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the loss and its terms; a term of many numbers is shown as their mean."""
-        values = self._compiled(outputs, columns)
+        return self._put_together(self._compiled(outputs, columns))
+
+    def _put_together(self, values: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         if self._criterion is not None:
             return self._criterion(*values), ()
-        total = values[-1]
-        return total, tuple([_number(value, total) for value in values[:-1]])
+        return values[-1], tuple([_number(value, values[-1]) for value in values[:-1]])
 
     def first(
         self, outputs: Outputs, columns: Columns, before: Callable[[tuple[Any, ...]], None] | None = None
@@ -59,14 +62,16 @@ class LossFunction:
         named = self._compiled.named_values(outputs, columns)
         with warnings.catch_warnings(record=True) as caught, _Broadcasting(named):
             warnings.simplefilter("always")
+            values = self._compiled(outputs, columns)  # once: it may draw random numbers
             if self._criterion is not None:
-                values = self._compiled(outputs, columns)
                 problem = check_call(self.section, values)
                 if problem is not None:
                     raise InvalidRequest([problem])
                 if before is not None:
                     before(values)
-            total, terms = self(outputs, columns)
+            else:
+                self._check_total(values[-1])
+            total, terms = self._put_together(values)
         if any(_BROADCASTS in str(one.message) for one in caught):
             detail = f"Two different shapes meet in the loss, and torch would broadcast them: {shown_shapes(named)}."
             raise InvalidRequest([Problem("shape_mismatch", detail, self._total_pointer(), _RESHAPE)])
@@ -120,6 +125,14 @@ def code_of(error: Exception) -> str:
     return "expression_failed"
 
 
+_ELEMENTWISE = (
+    "add", "radd", "sub", "rsub", "mul", "rmul", "div", "truediv", "rtruediv", "eq", "ne", "lt", "le", "gt", "ge",
+    "maximum", "minimum", "pow", "atan2", "fmod", "remainder", "xlogy", "logaddexp", "mse_loss", "l1_loss",
+    "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
+    "poisson_nll_loss", "soft_margin_loss", "hinge_embedding_loss",
+)  # fmt: skip
+
+
 class _Broadcasting(TorchFunctionMode):
     """Refuses two outputs or columns that meet as they stand and broadcast to something larger than either.
 
@@ -131,7 +144,8 @@ class _Broadcasting(TorchFunctionMode):
         self._names = {id(value): name for name, value in named.items() if isinstance(value, Tensor)}
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
-        if len(args) == 2 and id(args[0]) in self._names and id(args[1]) in self._names:
+        is_elementwise = getattr(function, "__name__", "").strip("_") in _ELEMENTWISE
+        if is_elementwise and len(args) == 2 and id(args[0]) in self._names and id(args[1]) in self._names:
             self._compare(*args)
         return function(*args, **(kwargs or {}))
 
@@ -139,7 +153,7 @@ class _Broadcasting(TorchFunctionMode):
         if not left.dim() or not right.dim() or left.dim() == right.dim() or left.shape[0] != right.shape[0]:
             return
         try:
-            shape: torch.Size = torch.broadcast_shapes(left.shape, right.shape)  # type: ignore[no-untyped-call]
+            shape = (torch.empty(left.shape, device="meta") + torch.empty(right.shape, device="meta")).shape
         except RuntimeError:
             return  # torch says so itself
         if shape.numel() > max(left.numel(), right.numel()):

@@ -13,7 +13,7 @@ from services.definition.vocabulary import Vocabulary
 from services.errors import InvalidRequest, Problem
 from services.modules.formulas import Outputs, resolve_outputs
 from services.modules.measures import Measure
-from services.modules.objective import CLIENT_ERRORS, LossFunction
+from services.modules.objective import CLIENT_ERRORS, LossFunction, code_of
 from services.modules.samples import sample_inputs
 from services.training.sources import vocabulary_of
 
@@ -72,8 +72,8 @@ def _try_loss(
         raise
     except CLIENT_ERRORS as error:
         problem = function.problem_of(error, outputs, columns)
-        if problem.code not in _TELLING and isinstance(error, ValueError | RuntimeError | ArithmeticError):
-            return {}  # it minds the numbers, which are made up here: the first real batch will tell
+        if _minds_the_numbers(error) or (isinstance(error, ValueError) and problem.code not in _TELLING):
+            return {}  # the first real batch will tell
         raise InvalidRequest([problem]) from None
     return {name: list(term.shape) for name, term in zip(function.terms, terms, strict=True)} | {
         "loss": list(total.shape)
@@ -83,8 +83,22 @@ def _try_loss(
 def _try_metric(measure: Measure, outputs: Outputs, columns: Mapping[str, Tensor], batch: int) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the numbers are made up
-        measure.update(outputs, columns, batch)
-        measure.compute()
+        try:
+            measure.update(outputs, columns, batch)
+        except InvalidRequest as error:
+            if not _minds_the_numbers(error.__cause__):
+                raise
+            return
+        try:
+            measure.compute()
+        except InvalidRequest as error:
+            if error.__cause__ is None:  # else it minds the numbers
+                raise
+
+
+def _minds_the_numbers(cause: BaseException | None) -> bool:
+    """Tell whether an exception may be about the made-up numbers, and not about shapes and types."""
+    return isinstance(cause, RuntimeError | ArithmeticError) and code_of(cause) not in _TELLING
 
 
 def _real(value: Any) -> Any:  # noqa: ANN401 - models return anything

@@ -11,6 +11,7 @@ from torch import Tensor
 from services.errors import InvalidRequest, Problem
 from services.modules.words import first_line
 
+_TUPLES = ("betas", "data_range", "dim", "fpr_range")
 _SPACES = (
     "aggregation", "audio", "classification", "clustering", "image", "nominal", "regression", "retrieval",
     "segmentation", "shape", "text",
@@ -26,7 +27,7 @@ class TorchMetric:
     def __init__(self, metric: Mapping[str, Any], index: int, device: torch.device | str) -> None:
         kind = _class(metric["type"])
         try:
-            self._metric = kind(**metric["arguments"]).to(device)
+            self._metric = kind(**_arguments(metric)).to(device)
         except (ValueError, TypeError, RuntimeError) as error:
             raise _refused(metric, index, error) from None
         self._reads_integers = "torchmetrics.classification" in type(self._metric).__module__
@@ -50,13 +51,19 @@ class TorchMetric:
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
             metric, index = self._about
             detail = f"{metric['type']} fails: {first_line(error)}"
-            raise InvalidRequest([Problem("metric_failed", detail, f"/training/metrics/{index}")]) from None
+            raise InvalidRequest([Problem("metric_failed", detail, f"/training/metrics/{index}")]) from error
         if not isinstance(value, Tensor) or value.numel() != 1:
             metric, index = self._about
             detail = f"{metric['type']} gives more than one number here."
             hint = "Choose arguments with which it gives one, such as an average."
             raise InvalidRequest([Problem("metric_failed", detail, f"/training/metrics/{index}", hint)])
         return value.reshape(())
+
+
+def _arguments(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the constructor's arguments; JSON has no tuples."""
+    given = metric["arguments"].items()
+    return {name: tuple(value) if name in _TUPLES and isinstance(value, list) else value for name, value in given}
 
 
 def _in_single_precision(value: Any) -> Any:  # noqa: ANN401 - what the expressions of a request give

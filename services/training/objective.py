@@ -155,12 +155,11 @@ def _infer(row: dict[str, Any], index: int, bound: Bound, names: Names) -> None:
     known = _known_counts(column) if column is not None else {}
     if "task" in listed.required and "task" not in arguments and known:
         arguments["task"] = known["task"]
-    wanted = [name for name in listed.required if name in _COUNTS]
-    wanted += {"multiclass": ["num_classes"], "multilabel": ["num_labels"]}.get(arguments.get("task", ""), [])
-    for name in wanted:
-        if name in known:
+    for name in _COUNTS:
+        if name in known and name in listed.properties:
             arguments.setdefault(name, known[name])
-    for name in dict.fromkeys([*listed.required, *wanted]):
+    wanted = {"multiclass": ["num_classes"], "multilabel": ["num_labels"]}.get(arguments.get("task", ""), [])
+    for name in [*listed.required, *wanted]:
         if name not in arguments:
             detail = f"{row['type']} needs `{name}`, and the data do not tell."
             hint = f'For example {{"type": "{row["type"]}", "{name}": …}}.'
