@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from api import examples
+from api.body import JsonBody
+from api.checkpoint_views import CheckpointExportView, CheckpointList, CheckpointModelView, CheckpointView
 from api.content import Content, content_answer
-from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, submission_slot
-from api.openapi import answer, content, problems
+from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession, submission_slot
+from api.openapi import answer, content, json_request, problems
 from api.query import ContentQuery, PageQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json
-from api.views import CheckpointExportView, CheckpointList, CheckpointModelView, CheckpointView
-from services.checkpoints import exports, service
+from services.checkpoints import exports, keeping, service
 from services.checkpoints.exports import Format, iter_file, make_export
 from services.errors import InvalidRequest, Problem
 
@@ -67,6 +70,36 @@ def get_checkpoint(checkpoint_id: str, request: Request, parts: ServiceParts, ca
     with parts.database.read_session() as session:
         view = service.get_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id)
     return tagged_json(request, view)
+
+
+@router.patch(
+    "/checkpoints/{checkpoint_id}",
+    summary="Pin a checkpoint",
+    dependencies=[Depends(no_query)],
+    responses={
+        **answer(200, CheckpointView, "The checkpoint as it is now."),
+        **problems(400, 401, 403, 404, 408, 413, 415, 422, 503),
+    },
+    openapi_extra=json_request("CheckpointChange", examples.CHECKPOINT_CHANGES),
+)
+def change_checkpoint(checkpoint_id: str, caller: Writer, body: JsonBody, session: WriteSession) -> Response:
+    """Pin a checkpoint, so that it is kept whatever comes after it, or unpin it (`{"pinned": false}`)."""
+    return json_answer(
+        keeping.change_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, body=body)
+    )
+
+
+@router.delete(
+    "/checkpoints/{checkpoint_id}",
+    summary="Delete a checkpoint",
+    status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[Depends(no_query)],
+    responses={204: {"description": "It is gone."}, **problems(401, 403, 404, 409, 422, 503)},
+)
+def delete_checkpoint(checkpoint_id: str, caller: Writer, session: WriteSession, parts: ServiceParts) -> Response:
+    """Delete a checkpoint, pinned or not. The newest one of a job that has not ended is needed: 409."""
+    keeping.delete_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, settings=parts.settings)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 @router.get(

@@ -66,6 +66,10 @@ GRAPHS: dict[str, dict[str, Any]] = {
     },
 }
 
+CHECKPOINT_CHANGES: dict[str, dict[str, Any]] = {
+    "pin": {"summary": "Keep it whatever comes after it", "value": {"pinned": True}}
+}
+
 GRAPH_DIFFS: dict[str, dict[str, Any]] = {
     "fancy": {
         "summary": "The article's FancyMLP: larger inputs, more turns",

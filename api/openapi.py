@@ -10,7 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import dataset_views, examples, graph_views, views
+from api import checkpoint_views, dataset_views, examples, graph_views, views
+from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
 from services.graphs.schema import GraphDiffRequest, GraphRequest
 from services.jobs.schema import JobRequest
@@ -114,12 +115,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    known = {**vars(views), **vars(dataset_views), **vars(graph_views)}.values()
+    known = {**vars(views), **vars(checkpoint_views), **vars(dataset_views), **vars(graph_views)}.values()
     shown = [view for view in known if isinstance(view, type) and issubclass(view, views.View)]
     requests: list[tuple[type[BaseModel], str]] = [
         (JobRequest, "validation"),
         (views.ModelDocument, "validation"),
         (EditRequest, "validation"),
+        (CheckpointChange, "validation"),
         (DatasetRequest, "validation"),
         (GraphRequest, "validation"),
         (GraphDiffRequest, "validation"),

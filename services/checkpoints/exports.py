@@ -184,10 +184,3 @@ def _forget_oldest(settings: Settings) -> None:
         with suppress(OSError):
             about.unlink()
             about.with_suffix("").unlink()
-
-
-def forget_exports(settings: Settings, *, checkpoint_id: str) -> None:
-    """Drop what is kept of a checkpoint that is deleted."""
-    for path in settings.exports_dir.glob(f"{checkpoint_id}.*"):
-        with suppress(OSError):
-            path.unlink()

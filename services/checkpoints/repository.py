@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.db.models import Checkpoint, CheckpointChunk
+from services.db.models import TERMINAL_STATES, Checkpoint, CheckpointChunk, Job
 from services.storage.chunks import ChunkRef
 
 
@@ -77,6 +77,15 @@ def files(session: Session, *, checkpoint_id: str) -> list[str]:
     )
 
 
+def is_needed(session: Session, checkpoint: Checkpoint) -> bool:
+    """Return whether the job has not ended and this is its newest checkpoint; its row stays locked meanwhile."""
+    job = session.scalars(select(Job).where(Job.id == checkpoint.job_id).with_for_update()).one()
+    if job.state in TERMINAL_STATES:
+        return False
+    newest = select(func.max(Checkpoint.step)).where(Checkpoint.job_id == checkpoint.job_id)
+    return session.scalar(newest) == checkpoint.step
+
+
 def mark_best(session: Session, checkpoint: Checkpoint) -> None:
     """Make this the job's one best checkpoint."""
     others = update(Checkpoint).where(Checkpoint.job_id == checkpoint.job_id, Checkpoint.id != checkpoint.id)
@@ -85,13 +94,14 @@ def mark_best(session: Session, checkpoint: Checkpoint) -> None:
 
 
 def prune(session: Session, *, job_id: str, keep: int) -> None:
-    """Delete all but the ``keep`` newest checkpoints of a job and its best one."""
+    """Delete all but the ``keep`` newest checkpoints of a job, its best one and the pinned ones."""
     ranked = select(
         Checkpoint.id, func.row_number().over(order_by=(Checkpoint.step.desc(), Checkpoint.id.desc())).label("rank")
     ).where(Checkpoint.job_id == job_id)
     old = ranked.subquery()
     session.execute(
         delete(Checkpoint)
-        .where(Checkpoint.id.in_(select(old.c.id).where(old.c.rank > keep)), Checkpoint.best.is_(False))
+        .where(Checkpoint.id.in_(select(old.c.id).where(old.c.rank > keep)))
+        .where(Checkpoint.best.is_(False), Checkpoint.pinned.is_(False))
         .execution_options(synchronize_session=False)
     )

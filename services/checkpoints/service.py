@@ -62,7 +62,7 @@ def get_checkpoint(session: Session, *, tenant_id: str, checkpoint_id: str) -> d
         NotFound: the tenant has no such checkpoint.
         InvalidRequest: ``invalid_id``.
     """
-    return view(_get(session, tenant_id, checkpoint_id))
+    return view(get_row(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id))
 
 
 def tensor_shapes(session: Session, *, tenant_id: str, checkpoint_id: str) -> tuple[str, dict[str, list[int]]]:
@@ -73,7 +73,7 @@ def tensor_shapes(session: Session, *, tenant_id: str, checkpoint_id: str) -> tu
         InvalidRequest: ``invalid_id``.
         ChunkCorrupt: the stored header is damaged.
     """
-    checkpoint = _get(session, tenant_id, checkpoint_id)
+    checkpoint = get_row(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id)
     trained = get_job(session, tenant_id=tenant_id, job_id=checkpoint.job_id)["model"]["sha256"]
     head = b""
     for ref in repository.refs(session, checkpoint_id=checkpoint_id, file=WEIGHTS):
@@ -92,7 +92,7 @@ def get_file(session: Session, *, tenant_id: str, checkpoint_id: str, part: Part
         InvalidRequest: ``invalid_id``.
         ChunkCorrupt: stored bytes are missing or changed.
     """
-    checkpoint = _get(session, tenant_id, checkpoint_id)
+    checkpoint = get_row(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id)
     name, suffix, media_type = _FILES[part]
     if name == WEIGHTS:
         return StoredFile(name, suffix, media_type, checkpoint.sha256, checkpoint.size_bytes)
@@ -143,7 +143,7 @@ def fetch_weights(database: Database, *, tenant_id: str, checkpoint_id: str, pat
         ChunkCorrupt: stored bytes are missing or changed.
     """
     with database.read_session() as session:
-        size = _get(session, tenant_id, checkpoint_id).size_bytes
+        size = get_row(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id).size_bytes
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         for piece in iter_content(database, tenant_id=tenant_id, checkpoint_id=checkpoint_id, start=0, end=size):
@@ -183,6 +183,7 @@ def view(checkpoint: Checkpoint) -> dict[str, Any]:
         "attempt": checkpoint.attempt,
         "final": checkpoint.final,
         "best": checkpoint.best,
+        "pinned": checkpoint.pinned,
         "metrics": checkpoint.metrics,
         "format": "safetensors",
         "size_bytes": checkpoint.size_bytes,
@@ -212,7 +213,13 @@ def _write_files(database: Database, checkpoint: Checkpoint, directory: Path) ->
                     file.write(chunks.read(session, tenant_id=checkpoint.tenant_id, ref=ref))
 
 
-def _get(session: Session, tenant_id: str, checkpoint_id: str) -> Checkpoint:
+def get_row(session: Session, *, tenant_id: str, checkpoint_id: str) -> Checkpoint:
+    """Return a checkpoint's row.
+
+    Raises:
+        NotFound: the tenant has no such checkpoint.
+        InvalidRequest: ``invalid_id``.
+    """
     found = repository.find(session, tenant_id=tenant_id, checkpoint_id=check_id(checkpoint_id, "ckpt"))
     if found is None:
         raise NotFound()

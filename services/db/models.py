@@ -209,6 +209,7 @@ class Checkpoint(Base):
     attempt: Mapped[int] = mapped_column(Integer)
     final: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     best: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    pinned: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     metrics: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     sha256: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)

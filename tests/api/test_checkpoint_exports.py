@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from sqlalchemy import text
 
 from services.checkpoints import service, writer
 from services.definition import check
@@ -95,3 +96,14 @@ def test_another_tenants_checkpoint_cannot_be_converted(make_caller, stored):
     stranger = make_caller().client
     for tail in ("exports/torch", "content?format=torch", "content?part=state", "model"):
         assert stranger.get(f"{path}/{tail}").status_code == 404
+
+
+def test_a_checkpoint_is_pinned_and_deleted_over_http(client, database, stored):
+    path, _ = stored
+    assert client.patch(path, json={"pinned": True}).json()["pinned"] is True
+    refused = client.delete(path)
+    assert (refused.status_code, refused.json()["code"]) == (409, "checkpoint_in_use")
+    with database.session() as session:
+        session.execute(text("UPDATE job SET state = 'cancelled'"))
+    assert client.delete(path).status_code == 204
+    assert client.get(path).status_code == 404
