@@ -98,6 +98,7 @@ class _Reader:
         return self._value([name, "value"], given["value"], dtype)
 
     def _random(self, name: str, given: dict[str, Any], dtype: str | None) -> dict[str, Any]:
+        before = len(self.problems)
         kind = given["random"]
         if kind not in _RANDOM:
             hint = nearest_hint(str(kind), _RANDOM) or f"One of {', '.join(_RANDOM)}."
@@ -119,7 +120,7 @@ class _Reader:
             self._add(
                 "dtype_mismatch", f"{kind} draws no {dtype}.", [name, "random"], 'Use "randint" with low and high.'
             )
-        return {"random": kind, "shape": shape, "dtype": dtype, **numbers}
+        return {} if len(self.problems) > before else {"random": kind, "shape": shape, "dtype": dtype, **numbers}
 
     def _range(self, name: str, numbers: Mapping[str, Any]) -> None:
         if "high" not in numbers:

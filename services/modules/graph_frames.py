@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
 
+from services.definition.problems import Place
 from services.modules.build import Code
 from services.modules.graph_blocks import Block, Table, read_table
 from services.modules.graph_nodes import Site
@@ -57,6 +58,7 @@ class Frames:
         self._bind = bind
         self._stack: list[_Running] = []
         self._positions: dict[CodeType, list[tuple[int | None, ...]]] = {}
+        self._places: dict[tuple[int, int, int, int], Place | None] = {}
         self._before: Any = None
 
     def __enter__(self) -> Frames:
@@ -72,8 +74,11 @@ class Frames:
         if not self._stack:
             return Site()
         inner = self._stack[-1].frame
-        line, end_line, begin, end = self._position(inner)
-        place = self._code.place_at(line, begin, end_line, end)
+        position = self._position(inner)
+        if position not in self._places:
+            line, end_line, begin, end = position
+            self._places[position] = self._code.place_at(line, begin, end_line, end)
+        line, place = position[0], self._places[position]
         loops, branches = self._active()
         _, text = self.table.statements.get(line, ((line, line), None))
         pointer, column = (place.pointer, place.column) if place is not None else (None, None)

@@ -43,7 +43,9 @@ def _tensor(one: Mapping[str, Any], dtype: torch.dtype) -> torch.Tensor:
     kind: torch.dtype = getattr(torch, one["dtype"]) if one.get("dtype") else dtype
     if "random" in one:
         return _random(one, kind)
-    return torch.tensor([_number(item) for item in one["value"]], dtype=kind).view(one["shape"])
+    # As Python floats: an integer beyond 64 bits is a number like any other here.
+    values = [float(item) for item in one["value"]] if kind.is_floating_point else one["value"]
+    return torch.tensor(values, dtype=kind).view(one["shape"])
 
 
 def _random(one: Mapping[str, Any], kind: torch.dtype) -> torch.Tensor:
@@ -61,7 +63,3 @@ def _sample(one: Input, generator: torch.Generator) -> torch.Tensor:
     if kind.is_floating_point:
         return torch.randn(shape, generator=generator).to(kind)
     return torch.randint(0, 2, shape, generator=generator).to(kind)
-
-
-def _number(item: float | str) -> float:
-    return float(item) if isinstance(item, str) else item

@@ -41,6 +41,8 @@ def value_of(tensor: torch.Tensor, limit: int = MAX_VALUES) -> Any:  # noqa: ANN
 def summary_of(tensor: torch.Tensor) -> dict[str, Any]:
     """Return minimum, maximum, mean and standard deviation of the finite elements, and how many are not finite."""
     tensor = tensor.detach()
+    if tensor.numel() <= MAX_VALUES and not tensor.is_complex():
+        return _small_summary([float(one) for one in tensor.flatten().tolist()])
     counts = {"nan": int(tensor.isnan().sum()), "inf": int(tensor.isinf().sum()), "count": tensor.numel()}
     finite = tensor.double()[tensor.isfinite()] if not tensor.is_complex() else tensor.new_empty(0).real
     if not finite.numel():
@@ -48,6 +50,19 @@ def summary_of(tensor: torch.Tensor) -> dict[str, Any]:
     low, high, mean = float(finite.min()), float(finite.max()), float(finite.mean())
     spread = float(finite.std(correction=0))
     return {"min": number(low), "max": number(high), "mean": number(mean), "std": number(spread), **counts}
+
+
+def _small_summary(values: list[float]) -> dict[str, Any]:
+    """Say the same of few numbers: a call of torch for each figure would cost more than the figures."""
+    finite = [value for value in values if math.isfinite(value)]
+    nan = sum(math.isnan(value) for value in values)
+    counts = {"nan": nan, "inf": len(values) - len(finite) - nan, "count": len(values)}
+    if not finite:
+        return {"min": None, "max": None, "mean": None, "std": None, **counts}
+    # Neither fsum nor **: near the largest float they raise where a sum is infinite.
+    mean = sum(finite) / len(finite)
+    spread = math.sqrt(sum((value - mean) * (value - mean) for value in finite) / len(finite))
+    return {"min": min(finite), "max": max(finite), "mean": number(mean), "std": number(spread), **counts}
 
 
 def described(tensor: torch.Tensor, limit: int = MAX_VALUES) -> dict[str, Any]:

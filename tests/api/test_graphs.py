@@ -1,8 +1,15 @@
 """``/v1/graphs`` over HTTP: the article's example to the last digit, and what is refused."""
 
+import json
+
+import numpy as np
 import pytest
 
 from api import examples
+from modelwright import Client, errors
+from services.checkpoints import service as checkpoints
+from services.checkpoints import writer
+from tests.factories import RESOLVED, add_job, claim
 
 PRODUCT = examples.MODELS["graph"]["value"]
 ARTICLE = {"model": PRODUCT, "inputs": {"x1": 1.0, "x2": 3.0}, "gradients": {}}
@@ -99,3 +106,108 @@ def test_a_kept_model_has_a_graph_of_small_samples(client, problem):
     refused = problem(client.get(product["links"]["graph"]), 422)
     assert refused["code"] == "inputs_required"
     assert '"name": "x1"' in refused["errors"][0]["hint"]
+
+
+def test_rows_of_an_own_data_set_are_read_from_where_they_are_stored(client, problem):
+    table = b"a,b,label\n" + b"".join(b"%d.5,%d,%d\n" % (row, row * row, row % 2) for row in range(50))
+    made = client.post("/v1/datasets", params={"format": "csv"}, content=table, headers={"Content-Type": "text/csv"})
+    data = {"dataset": made.json()["id"], "rows": [49, 0, 7], "inputs": ["a"]}
+    body = {"model": net(["return a * 2"], ["a"]), "data": data}
+    graph = client.post("/v1/graphs", json=body).json()
+    assert graph["nodes"][0]["value"] == [49.5, 0.5, 7.5]
+    beyond = {**body, "data": {**data, "rows": [3, 50]}}
+    refused = problem(client.post("/v1/graphs", json=beyond), 422)
+    assert [(one["code"], one["pointer"]) for one in refused["errors"]] == [("out_of_range", "/data/rows/1")]
+    unknown = {**body, "data": {**data, "inputs": ["c"], "dataset": "ds_" + "0" * 26}}
+    assert problem(client.post("/v1/graphs", json=unknown), 422)["code"] == "unknown_dataset"
+
+
+def test_a_checkpoint_is_run_with_its_weights(caller, database, tmp_path, problem):
+    definition = {"format": "model/1", "model": "Linear(2, 1)"}
+    add_job(database, caller.tenant_id, priority=60, resolved={**RESOLVED, "definition": definition})
+    owned = claim(database)
+    content = safetensors({"weight": [[1.0, 2.0]], "bias": [0.5]})
+    (tmp_path / checkpoints.WEIGHTS).write_bytes(content)
+    snapshot = writer.Snapshot(tmp_path, (checkpoints.WEIGHTS,), step=1, epoch=1, final=True, metrics={})
+    identifier = writer.store(database, owned, snapshot, keep=3)
+    body = {"checkpoint": identifier, "inputs": {"x": [[10.0, 100.0]]}, "gradients": {"of": ["weight"]}}
+    graph = caller.client.post("/v1/graphs", json=body).json()
+    assert graph["nodes"][-1]["value"] == [[210.5]]
+    assert graph["gradients"]["leaves"][0]["autograd"]["value"] == [[10.0, 100.0]]
+    elsewhere = problem(caller.client.post("/v1/graphs", json={**body, "checkpoint": "ckpt_" + "0" * 26}), 422)
+    assert (elsewhere["code"], elsewhere["errors"][0]["pointer"]) == ("unknown_checkpoint", "/checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "pointer"),
+    [
+        ({"model": None}, "missing", "/model"),
+        ({"checkpoint": "ckpt_0"}, "extra_forbidden", "/model"),
+        ({"model": "mdl_" + "0" * 26}, "unknown_model", "/model"),
+        ({"model": "Linear(1, 0.5)"}, "int_type", "/model"),
+        ({"model": "Sequential(Linear(3, 2))", "inputs": {"x": [[1.0]]}}, "shape_mismatch", "/model"),
+        ({"data": {"dataset": "digits", "rows": [0]}}, "extra_forbidden", "/data"),
+        ({"inputs": None}, "inputs_required", "/inputs"),
+        ({"inputs": {"x1": 1.0}}, "missing", "/inputs"),
+        ({"inputs": {"x1": 1.0, "x2": 1.0, "x3": 1.0}}, "unknown_input", "/inputs/x3"),
+        ({"mode": "training"}, "unknown_value", "/mode"),
+        ({"dtype": "float16"}, "unknown_value", "/dtype"),
+        ({"gradients": {"of": []}}, "out_of_range", "/gradients/of"),
+        ({"gradients": {"of": ["v"]}}, "unknown_leaf", "/gradients/of/0"),
+        ({"gradients": {"paths": {"limit": 201}}}, "out_of_range", "/gradients/paths/limit"),
+        ({"gradients": True}, "dict_type", "/gradients"),
+        ({"limits": {"operations": 0}}, "out_of_range", "/limits/operations"),
+        ({"depth": 3}, "extra_forbidden", "/depth"),
+    ],
+)
+def test_a_request_that_is_wrong_says_where(client, problem, change, code, pointer):
+    body = {name: value for name, value in {**ARTICLE, **change}.items() if value is not None}
+    refused = problem(client.post("/v1/graphs", json=body), 422)
+    assert (refused["code"], refused["errors"][0]["pointer"]) == (code, pointer)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("memory", ["y = torch.zeros(100000, 100000) + x", "return y.sum()"]),
+        ("time", [{"for": "i in range(900000)", "do": ["x = x + 1"]}, "return x"]),
+    ],
+)
+def test_a_bomb_ends_at_its_limits_and_the_service_goes_on(client, problem, app, name, body):
+    refused = problem(client.post("/v1/graphs", json={"model": net(body, ["x"]), "inputs": {"x": 1.0}}), 422)
+    assert refused["code"] == "model_too_large", refused
+    assert client.post("/v1/graphs", json=ARTICLE).status_code == 200
+
+
+def test_the_client_asks_for_graphs_pictures_and_differences(caller):
+    with Client(str(caller.client.base_url), caller.key) as asking:
+        graph = asking.graph(PRODUCT, {"x1": 1.0, "x2": float("nan")}, gradients=["w"])
+        assert graph["first_non_finite"]["given"] == ["n1"]
+        assert [leaf["name"] for leaf in graph["gradients"]["leaves"]] == ["w"]
+        assert "<svg" in asking.graph_picture(PRODUCT, {"x1": 1.0, "x2": 3.0}, gradients=True)
+        fancy = examples.GRAPH_DIFFS["fancy"]["value"]
+        assert asking.graph_diff(fancy["model"], fancy["runs"])["same"] is False
+        kept = asking.create_model(examples.MODELS["sequential"]["value"])
+        assert asking.model_graph(kept["id"], gradients=True)["gradients"]["check"]["agrees"] is True
+        with pytest.raises(errors.InvalidRequest) as caught:
+            asking.graph(PRODUCT, {"x1": [[1.0], [2.0, 3.0]], "x2": 1.0})
+        assert caught.value.problems[0].pointer == "/inputs/x1/1"
+
+
+def net(body, arguments):
+    return {"modules": {"Net": {"forward": {"arguments": arguments, "body": body}}}, "model": "Net()"}
+
+
+def safetensors(tensors):
+    """A file of float32 tensors, written by hand."""
+    header, data = {}, b""
+    for name, value in tensors.items():
+        array = np.array(value, dtype="<f4")
+        header[name] = {
+            "dtype": "F32",
+            "shape": list(array.shape),
+            "data_offsets": [len(data), len(data) + array.nbytes],
+        }
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data

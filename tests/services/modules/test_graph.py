@@ -1,5 +1,7 @@
 """Recorded runs: what the graph holds, for the ways in which a definition can compute."""
 
+import json
+
 import pytest
 import torch
 
@@ -222,3 +224,10 @@ def test_a_record_does_not_change_what_the_model_computes():
     ]
     made = traced(document, {"x": image}, gradients=None, dtype="float32")
     assert torch.equal(torch.tensor(made["nodes"][-1]["value"]), expected.detach())
+
+
+def test_the_largest_numbers_are_summarised_without_failing():
+    made = traced(net(["return x * 1.0"]), {"x": [1.7e308, 1.7e308, -1.7e308]})
+    summary = made["nodes"][0]["summary"]
+    assert (summary["max"], summary["std"]) == (1.7e308, "Infinity")
+    json.dumps(made, allow_nan=False)
