@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from services.datasets.uploads import delete_abandoned
 from services.db.engine import Database
 from services.jobs import repository
 from services.jobs.outcomes import expire
@@ -11,6 +12,8 @@ from services.queue import Doorbell
 from services.storage.chunks import collect_garbage
 
 UNANSWERED_SECONDS = 10.0
+ABANDONED_SECONDS = 7 * 86_400.0
+"""An upload that nobody went on with for so long is deleted."""
 _BATCH = 100
 
 log = logging.getLogger(__name__)
@@ -44,4 +47,5 @@ def _unanswered(database: Database) -> list[tuple[str, str]]:
 
 def _collect(database: Database) -> None:
     with database.session() as session:
+        delete_abandoned(session, older_than_seconds=ABANDONED_SECONDS)
         collect_garbage(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from modelwright.cli.tables import ago, number, size
+from modelwright.cli.tables import ago, size
 
 _STATES = {"ready": "green", "failed": "red", "uploading": "cyan", "preparing": "cyan"}
 _SHOWN_COLUMNS = 40
 _SHOWN_VALUES = 6
+_WHOLE = 30  # characters of a cell that are not cut
 _BAR = " ▁▂▃▄▅▆▇█"
 
 
@@ -28,10 +29,7 @@ def print_list(datasets: Iterable[Mapping[str, Any]], console: Console) -> None:
         for row in rows:
             typer.echo("\t".join(row))
         return
-    table = _table("ID", "STATE", "ROWS", "COLUMNS", "NAME", "CREATED")
-    for identifier, state, *rest in rows:
-        table.add_row(identifier, Text(state, _STATES.get(state, "")), *rest)
-    console.print(table)
+    _print_table(("ID", "STATE", "ROWS", "COLUMNS", "NAME", "CREATED"), rows, console)
 
 
 def print_dataset(dataset: Mapping[str, Any], console: Console) -> None:
@@ -55,36 +53,40 @@ def print_columns(dataset: Mapping[str, Any], console: Console) -> None:
         return
     stored = f", {size(dataset['size_bytes'])}" if dataset.get("size_bytes") else ""
     console.print(Text(f"{_count(dataset['rows'])} rows, {len(columns)} columns{stored}", "dim"))
-    table = _table("COLUMN", "KIND", "ROW", "CLASSES", "")
+    rows = []
     for name, column in list(columns.items())[:_SHOWN_COLUMNS]:
         role = "target" if name == dataset["default_target"] else "input" if name in dataset["default_inputs"] else ""
         shape = f"{column['dtype']} {column['shape']}" if column["shape"] else column["dtype"]
-        table.add_row(name, column.get("kind", ""), shape, _classes(column), Text(role, "dim"))
-    console.print(table)
+        rows.append((name, column.get("kind", ""), shape, role, _classes(column)))
+    _print_table(("COLUMN", "KIND", "ROW", "ROLE", "CLASSES"), rows, console)
     if len(columns) > _SHOWN_COLUMNS:
         console.print(f"… and {len(columns) - _SHOWN_COLUMNS} more", style="dim")
 
 
 def print_preview(preview: Mapping[str, Any], console: Console) -> None:
     """Print statistics, a line for each column, then the first rows."""
-    table = _table("COLUMN", "MIN", "MEAN", "MAX", "STD", "MISSING", "VALUES")
+    lines = []
     for name, one in list(preview["statistics"].items())[:_SHOWN_COLUMNS]:
         numbers = [_number(one.get(key)) for key in ("min", "mean", "max", "std")]
-        table.add_row(name, *numbers, str(one["missing"] or ""), _values(one))
-    console.print(table)
+        lines.append((name, *numbers, str(one["missing"] or ""), _values(one)))
+    _print_table(("COLUMN", "MIN", "MEAN", "MAX", "STD", "MISSING", "VALUES"), lines, console)
     console.print()
-    rows = _table(*list(preview["columns"])[:_SHOWN_COLUMNS])
-    for row in zip(*list(preview["columns"].values())[:_SHOWN_COLUMNS], strict=True):
-        rows.add_row(*map(_cell, row))
-    console.print(rows)
+    names = list(preview["columns"])[:_SHOWN_COLUMNS]
+    rows = [tuple(map(_cell, row)) for row in zip(*(preview["columns"][name] for name in names), strict=True)]
+    _print_table(names, rows, console)
     console.print(f"{preview['rows']} of {preview['total_rows']:,} rows", style="dim")
 
 
-def _table(*names: str) -> Table:
+def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """Print columns whole while the terminal is wide enough; the last one, the least telling, gives way first."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in names:
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
-    return table
+    for number, name in enumerate(names):
+        width = max([len(name), *(len(row[number]) for row in rows)])
+        last = number == len(names) - 1
+        table.add_column(name, overflow="ellipsis", no_wrap=True, min_width=None if last else min(width, _WHOLE))
+    for row in rows:
+        table.add_row(*(Text(cell, _STATES.get(cell, "")) for cell in row))
+    console.print(table)
 
 
 def _values(statistics: Mapping[str, Any]) -> str:
@@ -112,12 +114,12 @@ def _cell(value: object) -> str:
     if isinstance(value, list):
         return "[" + " ".join(map(_cell, value[:_SHOWN_VALUES])) + (" …]" if len(value) > _SHOWN_VALUES else "]")
     if isinstance(value, float):
-        return number(value)
+        return f"{value:.5g}"
     return " ".join(str(value).split()) or repr(value)
 
 
 def _number(value: object) -> str:
-    return "" if value is None else number(value)
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _count(rows: int | None) -> str:

@@ -22,6 +22,7 @@ BUILTIN = "services.datasets.builtin_profile:run"
 _PRELOAD = ("services.datasets.parsing.child",)
 _OPEN_FILES = 64
 _WAIT_SECONDS = 30.0
+_LEFTOVER_SECONDS = 86_400.0
 _SPREAD = 4  # the prepared file may be larger than the source: a byte of CSV can become eight
 
 
@@ -37,6 +38,14 @@ def upload_folder(settings: Settings) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _remove_leftovers(settings: Settings) -> None:
+    """Delete the folders of a process that was killed."""
+    long_ago = time.time() - _LEFTOVER_SECONDS
+    for folder in (settings.scratch_dir / "uploads").glob("*"):
+        if folder.stat().st_mtime < long_ago:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Reader:
     """Children of a fork server that read files, a few at a time. Its server starts with the first file."""
 
@@ -45,6 +54,7 @@ class Reader:
         self._server = ForkServer(preload=_PRELOAD)
         self._free = threading.BoundedSemaphore(settings.dataset_processes)
         self._builtins: dict[str, dict[str, Any]] = {}
+        _remove_leftovers(settings)
 
     def read(self, folder: Path, *, format_: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the description of the file ``source`` in ``folder``, where the child leaves the prepared file.

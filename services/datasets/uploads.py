@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from services.config import Settings
@@ -101,6 +102,7 @@ def put_part(
     check_quota(session, tenant_id=tenant_id, more_bytes=written.size_bytes, settings=settings)
     part = DatasetPart(dataset_id=dataset.id, number=number, sha256=written.sha256, size_bytes=written.size_bytes)
     created = repository.put_part(session, dataset, part, written.refs)
+    dataset.updated_at = func.now()
     return part_view(part), created
 
 
@@ -112,6 +114,11 @@ def list_parts(session: Session, *, tenant_id: str, dataset_id: str) -> list[dic
     """
     get_own(session, tenant_id=tenant_id, dataset_id=dataset_id)
     return [part_view(part) for part in repository.parts(session, dataset_id=dataset_id)]
+
+
+def delete_abandoned(session: Session, *, older_than_seconds: float) -> int:
+    """Delete uploads that nobody went on with; return how many."""
+    return repository.delete_abandoned(session, older_than_seconds=older_than_seconds)
 
 
 def _check_state(dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from services.datasets.parsing.refusal import UNSUPPORTED, refuse
 from services.datasets.parsing.table import Table, checked, write_table
 from services.errors import InvalidRequest, Problem
 
+UNREADABLE = "invalid_file"
 SOURCE, PREPARED = "source", "prepared.safetensors"
 _HEAD_BYTES = 512
 _TARGETS = ("label", "target", "y")  # else the last column
@@ -37,6 +39,10 @@ def run(payload: Mapping[str, Any], line: Line) -> int:
     except MemoryError:
         detail = "Reading this file takes more memory than a reader may have."
         line.emit({"problems": [Problem("too_large", detail, hint="Split the file.").to_dict()]})
+    except Exception as error:  # noqa: BLE001 - what no reader foresaw is the file's fault all the same
+        traceback.print_exc()
+        detail = f"The file cannot be read as {payload['format']} ({type(error).__name__})."
+        line.emit({"problems": [Problem(UNREADABLE, detail, hint="Write it again with another program.").to_dict()]})
     return 0
 
 
