@@ -49,7 +49,7 @@ def written(database, tenant_id, content):
     return writer
 
 
-def put(database, tenant_id, limits, dataset_id, number, content):
+def put(database, tenant_id, limits, dataset_id, number, content):  # noqa: PLR0917
     writer = written(database, tenant_id, content)
     with database.session() as session:
         return uploads.put_part(
