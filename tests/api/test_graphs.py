@@ -1,6 +1,8 @@
 """``/v1/graphs`` over HTTP: the article's example to the last digit, and what is refused."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +213,22 @@ def safetensors(tensors):
         data += array.tobytes()
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"^```json post=(/v1/graphs\S*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(("path", "text"), SHOWN, ids=[path for path, _ in SHOWN])
+def test_an_example_of_the_http_page_is_answered_as_the_page_says(client, path, text):
+    answer = client.post(path, json=json.loads(text)).json()
+    if path == "/v1/graphs":
+        (w,) = answer["gradients"]["leaves"]
+        assert [one["contribution"]["value"] for one in w["paths"]["items"]] == [5.0, 3.0]
+    else:
+        assert [row["turns"] for row in answer["differences"]["loops"]] == [[0, 6]]
+        assert answer["differences"]["branches"][0]["taken"] == [["then"], ["else"]]
+
+
+def test_the_http_page_shows_both_calls():
+    assert [path for path, _ in SHOWN] == ["/v1/graphs", "/v1/graphs/diff"]
