@@ -40,6 +40,7 @@ class Journal:
             "phase": self._phase,
             "metrics": self._metrics,
             "weights_loaded": self._weights_loaded,
+            "batch_size": self._batch_size,
         }
 
     def record(self, events: list[Event]) -> bool:
@@ -109,6 +110,18 @@ class Journal:
         start = self._claim.resolved["init_from"]
         counts = {name: len(found) for name, found in start["report"].items()}
         add_event(session, job, "job.weights_loaded", {"checkpoint_id": start["checkpoint"], **counts})
+
+    def _batch_size(self, session: Session, event: Event) -> None:
+        """Note what the plan left open and the trainer found, before any step of it: later attempts keep to it."""
+        job = lock_claimed(session, self._claim)
+        resolved = self._claim.resolved
+        job.resolved = {
+            **resolved,
+            "data": {**resolved["data"], "batch_size": event["batch_size"]},
+            "training": event["training"],
+        }
+        add_event(session, job, "job.batch_size", {"batch_size": event["batch_size"]})
+        touch(job)
 
     def _checkpoint(self, event: Event) -> None:
         snapshot = Snapshot(

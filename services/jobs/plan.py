@@ -87,7 +87,7 @@ def make_plan(
     check_fit(sections, report)
     # Not asked of the child: it depends on numbers that a sweep changes, and the report is remembered without them.
     memory = training_memory(
-        report["memory_bytes"], training=sections["training"], batch_size=sections["data"]["batch_size"]
+        report["memory_bytes"], training=sections["training"], batch_size=request.data.batch_size or 1
     )
     check_selection(sections["training"], tensors)
     resolved = {

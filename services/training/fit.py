@@ -37,6 +37,8 @@ def _check_parameters(counts: Mapping[str, int]) -> list[Problem]:
 def _check_batch_norm(resolved: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> list[Problem]:
     data = resolved["data"]
     rows, size = data["rows"]["train"], data["batch_size"]
+    if size == "auto":  # one is found that leaves no single row
+        return []
     left_over = 0 if data["drop_last"] else rows % size
     if min(rows, size) != 1 and left_over != 1:
         return []

@@ -32,6 +32,17 @@ def with_lengths(training: Mapping[str, Any], steps_an_epoch: int) -> dict[str, 
     }
 
 
+def without_lengths(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those members of a plan that lengths decide, as they stand before a batch size is known."""
+    return {
+        "scheduler": training["scheduler"],
+        "swa": training["swa"],
+        "steps_per_epoch": None,
+        "total_steps": training["steps"],
+        "total_epochs": training["epochs"],
+    }
+
+
 def _scheduler(training: Mapping[str, Any], total_steps: int, total_epochs: int) -> dict[str, Any] | None:
     scheduler, warmup = training["scheduler"], training["warmup"]
     if warmup is not None:

@@ -9,15 +9,20 @@ from pydantic import BaseModel
 
 from services.errors import Problem
 from services.training.problems import nearest
-from services.training.schedulers import CyclicLR, ReduceLROnPlateau, Simple
-from services.training.schema import CheckpointPolicy, TrainingPlan
+from services.training.schedulers import CyclicLR, OneCycleLR, ReduceLROnPlateau, Simple
+from services.training.schema import OPEN_BATCH_SIZE, CheckpointPolicy, TrainingPlan
 
 _SIMPLE: tuple[type[BaseModel], ...] = get_args(get_args(Simple)[0])
 _CUDA_ONLY = ("fp16", "tf32")
 
 
 def check_plan(
-    plan: TrainingPlan, checkpoints: CheckpointPolicy, resolved: Mapping[str, Any], *, validation_rows: int
+    plan: TrainingPlan,
+    checkpoints: CheckpointPolicy,
+    resolved: Mapping[str, Any],
+    *,
+    validation_rows: int,
+    batch_size: int,
 ) -> list[Problem]:
     """Return what cannot work, each with the fix; ``resolved`` is the plan with its lengths and metrics."""
     return [
@@ -26,6 +31,7 @@ def check_plan(
         *_check_schedule(plan),
         *_check_watched(plan, checkpoints, resolved, validation_rows),
         *_check_freezing(plan),
+        *_check_open_lengths(plan, is_open=batch_size == OPEN_BATCH_SIZE),
     ]
 
 
@@ -131,3 +137,15 @@ def watchable(resolved: Mapping[str, Any]) -> list[str]:
 def _check_freezing(plan: TrainingPlan) -> Iterator[Problem]:
     if "frozen_batch_norm" in plan.model_fields_set and not plan.freeze:
         yield _conflict("Nothing is frozen.", "frozen_batch_norm", "Give freeze too, or leave it out.")
+
+
+def _check_open_lengths(plan: TrainingPlan, *, is_open: bool) -> Iterator[Problem]:
+    """With a batch size that is found later, what counts steps against the run cannot be checked now."""
+    if not is_open:
+        return
+    if isinstance(plan.scheduler, OneCycleLR) and plan.scheduler.total_steps is not None:
+        detail = 'With batch_size "auto" nobody knows yet how many steps there are.'
+        yield _conflict(detail, "scheduler/total_steps", "Leave it out: the cycle then takes the whole run.")
+    if plan.swa is not None and plan.steps is not None:
+        detail = 'With batch_size "auto" nobody knows yet which epochs are whole.'
+        yield _conflict(detail, "swa", "Give epochs in place of steps, or a batch_size.")

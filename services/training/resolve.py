@@ -12,10 +12,10 @@ from services.datasets.split import split_sizes
 from services.errors import InvalidRequest, Problem
 from services.training.binding import Input, bind_inputs, bind_targets
 from services.training.compatibility import check_compatibility
-from services.training.lengths import steps_per_epoch, with_lengths
+from services.training.lengths import steps_per_epoch, with_lengths, without_lengths
 from services.training.objective import Bound, Names, bind_objective, names_of
 from services.training.plan_checks import check_plan
-from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
+from services.training.schema import OPEN_BATCH_SIZE, CheckpointPolicy, DataSection, TrainingPlan
 
 _SHOWN_NAMES = 20
 _MAX_CHOSEN_SEED = 2**31  # short enough to read out loud
@@ -50,12 +50,17 @@ def resolve(
     problems += [] if target_problems else bound.problems
     rows, row_problems = _count_rows(data, dataset)
     problems += row_problems
-    steps = steps_per_epoch(rows["train"], data.batch_size, drop_last=data.drop_last, accumulate=training.accumulate)
+    size = data.batch_size or max(1, rows["train"])  # left open: the checks see the shortest run that there can be
+    steps = steps_per_epoch(rows["train"], size, drop_last=data.drop_last, accumulate=training.accumulate)
     resolved_training = _resolve_training(training, bound, steps)
-    problems += check_plan(training, checkpoints, resolved_training, validation_rows=rows["validation"])
+    problems += check_plan(
+        training, checkpoints, resolved_training, validation_rows=rows["validation"], batch_size=data.batch_size
+    )
     problems += check_compatibility(training, resolved_training, dataset, bound.used)
     if problems:
         raise InvalidRequest(problems)
+    if data.batch_size == OPEN_BATCH_SIZE:
+        resolved_training |= without_lengths(training.model_dump())
     used = [name for name in targets if data.target is not None or name in bound.used.values()]
     return {
         "data": _resolve_data(data, dataset, bindings=bindings, names=names, bound=bound, targets=used, rows=rows),

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 
 from services.datasets.preprocessing import Features, Split, Window
 from services.training.losses import AnyLoss
@@ -27,6 +35,8 @@ from services.training.stages import (
 )
 
 MAX_BATCH_SIZE = 1 << 20
+OPEN_BATCH_SIZE = 0
+"""Stands for "auto" once a request is read."""
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 MAX_TARGETS = 64
@@ -57,6 +67,20 @@ Target = Annotated[Any, AfterValidator(_check_target), WithJsonSchema(_TARGET_SC
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
+def _number_or_auto(value: object, check: ValidatorFunctionWrapHandler) -> int:
+    number: int = OPEN_BATCH_SIZE if value == "auto" else check(value)
+    return number
+
+
+BatchSize = Annotated[
+    int,
+    Field(ge=1, le=MAX_BATCH_SIZE),
+    WrapValidator(_number_or_auto),
+    PlainSerializer(lambda size: size or "auto"),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_BATCH_SIZE}, {"const": "auto"}]}),
+]
+
+
 class DataSection(Section):
     """The data a job trains on, and how it reaches the model."""
 
@@ -72,7 +96,9 @@ class DataSection(Section):
     )
     window: Window | None = Field(None, description="Runs of rows, for text and time series.")
     split: Split = Field(default_factory=lambda: Split(train=0.8, validation=0.1, test=0.1, seed=0))
-    batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] = 64
+    batch_size: BatchSize = Field(
+        64, description='Rows of one batch, or "auto": the largest power of two that fits and is not slower for a row.'
+    )
     shuffle: bool = Field(True, description="Draw the rows in a new order every epoch.")
     drop_last: bool = Field(False, description="Leave out the last batch of an epoch when it is not full.")
 

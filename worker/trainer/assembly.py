@@ -19,6 +19,7 @@ from services.errors import TrainingFailure
 from services.modules.measures import build_measures
 from services.training.sources import vocabulary_of
 from worker.trainer.averaging import build_averaging
+from worker.trainer.batch_size import AUTO, choose_batch_size, with_batch_size
 from worker.trainer.cadence import Cadence
 from worker.trainer.checkpoint import CheckpointWriter, Restored, begin_with, read_checkpoint
 from worker.trainer.control import Control, Line
@@ -48,7 +49,7 @@ _NORMS = 50
 @dataclass(frozen=True, slots=True)
 class _Site:
     device: torch.device
-    environment: Mapping[str, Any]
+    environment: dict[str, Any]
     vocabulary: Vocabulary
 
 
@@ -65,6 +66,9 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
     prepare_process(job, device)
     environment = describe(job, device, definition.sha256)
     restored = _restore(job.resume, environment) if job.resume else None
+    is_open = job.data["batch_size"] == AUTO
+    if is_open and restored is not None:  # what was found once is kept
+        environment["batch_size"] = restored.environment["batch_size"]
     _announce(line, environment, restored)
     loaded = load_data(job.data, device)
     model = build(definition).to(device)
@@ -74,11 +78,27 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
     held = freeze(model, job.training)
     held.train(model)
     site = _Site(device, environment, vocabulary_of(definition.outputs, job.data["names"]))
+    if is_open:
+        job = _sized(job, line, model=model, held=held, loaded=loaded, site=site)
     trainer = _put_together(job, line, model=model, held=held, loaded=loaded, site=site, restored=restored)
     _check_single_samples(trainer)
     if restored is not None:
         trainer.load_state_dict(restored)
     return trainer
+
+
+def _sized(job: Job, line: Line, *, model: nn.Module, held: Held, loaded: Loaded, site: _Site) -> Job:
+    """Return the job with the batch size that its plan leaves open, and say which it is."""
+    rows, size = len(loaded.parts["train"]), site.environment["batch_size"]
+
+    def assemble(trial: Job, copied: nn.Module) -> Trainer:
+        return _put_together(trial, line, model=copied, held=held, loaded=loaded, site=site, restored=None)
+
+    if size == AUTO:
+        size = site.environment["batch_size"] = choose_batch_size(job, model, held, rows, assemble)
+    sized = with_batch_size(job, size, rows)
+    line.emit({"event": "batch_size", "batch_size": size, "training": dict(sized.training)})
+    return sized
 
 
 def _restore(folder: Path, environment: Mapping[str, Any]) -> Restored:

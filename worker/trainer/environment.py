@@ -62,6 +62,7 @@ def describe(job: Job, device: torch.device, definition_sha256: str) -> dict[str
         if device.type == "cuda"
         else torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "batch_size": job.data["batch_size"],
         "precision": job.training["precision"],
         "reproducible": bool(job.training["reproducible"]),
         "definition_sha256": definition_sha256,

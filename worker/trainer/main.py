@@ -44,7 +44,8 @@ def _report(error: Exception, trainer: Trainer | None, payload: Mapping[str, Any
     if trainer is not None:
         with contextlib.suppress(Exception):
             trainer.writer.wait()  # the last good checkpoint is announced before the end is
-    batch_size = payload.get("data", {}).get("batch_size", 1)
+    size = payload.get("data", {}).get("batch_size")
+    batch_size = size if isinstance(size, int) else 1
     failure: TrainingFailure = explain(error, trainer.model if trainer else None, batch_size=batch_size)
     step = failure.step if isinstance(failure, StepFailure) else trainer.step if trainer else 0
     line.emit({"event": "failed", "error": failure.to_dict(), "step": step})

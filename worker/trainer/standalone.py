@@ -103,6 +103,9 @@ class Terminal:
     def _phase(self, event: Mapping[str, Any]) -> str:
         return f"— {event['phase'].replace('_', ' ')}"
 
+    def _batch_size(self, event: Mapping[str, Any]) -> str:
+        return f"— batch size {event['batch_size']}"
+
     def _weights_loaded(self, event: Mapping[str, Any]) -> str:
         return f"— began with {event['tensors']} tensors of a checkpoint"
 

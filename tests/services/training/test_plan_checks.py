@@ -26,6 +26,7 @@ def resolved(data=None, checkpoints=None, **training):
 
 
 NO_VALIDATION = {"split": {"train": 0.5}}
+AUTO = {"batch_size": "auto"}
 LBFGS = {"type": "LBFGS"}
 CYCLE = {"type": "CyclicLR", "base_lr": 0.1, "max_lr": 1.0}
 
@@ -61,6 +62,11 @@ CYCLE = {"type": "CyclicLR", "base_lr": 0.1, "max_lr": 1.0}
             {"early_stopping": {"restore_best": True}, "checkpoints": {"best": {"restore": True}}},
             ("conflict", "/checkpoints/best/restore"),
         ),
+        (
+            {"data": AUTO, "scheduler": {"type": "OneCycleLR", "max_lr": 1.0, "total_steps": 99}},
+            ("conflict", "/training/scheduler/total_steps"),
+        ),
+        ({"data": AUTO, "swa": {"start_epoch": 1}, "epochs": None, "steps": 9}, ("conflict", "/training/swa")),
         ({"frozen_batch_norm": "update"}, ("conflict", "/training/frozen_batch_norm")),
     ],
 )
@@ -112,3 +118,11 @@ def test_a_group_is_resolved_to_all_its_arguments():
         "weight_decay": 0,
         "amsgrad": False,
     }
+
+
+def test_an_open_batch_size_leaves_the_lengths_open():
+    plan = resolved(AUTO, scheduler={"type": "CosineAnnealingLR"}, swa={})
+    assert plan["data"]["batch_size"] == "auto"
+    training = plan["training"]
+    assert (training["steps_per_epoch"], training["total_steps"], training["total_epochs"]) == (None, None, 5)
+    assert training["scheduler"]["T_max"] is training["swa"]["start_epoch"] is None

@@ -146,6 +146,8 @@ def test_a_wrong_plan_is_refused_with_code_and_pointer(training, code, pointer):
     [
         ({"batch_size": 0}, "out_of_range", "/data/batch_size"),
         ({"batch_size": 2**20 + 1}, "out_of_range", "/data/batch_size"),
+        ({"batch_size": "Auto"}, "int_type", "/data/batch_size"),
+        ({"batch_size": 7.5}, "int_type", "/data/batch_size"),
         ({"inputs": []}, "out_of_range", "/data/inputs"),
         ({"inputs": ["pixels", 3]}, "string_type", "/data/inputs/1"),
         ({"split": {"train": 0.9, "test": 0.2}}, "out_of_range", "/data/split"),
