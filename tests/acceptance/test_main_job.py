@@ -87,3 +87,25 @@ def test_a_repeated_request_with_the_same_key_is_one_job(service: Stack) -> None
 def test_nothing_answers_without_a_key(service: Stack) -> None:
     answer = httpx.get(f"{service.client.base_url}/v1/jobs".replace("//v1", "/v1"))
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+def test_a_job_finds_its_batch_size_keeps_its_best_checkpoint_and_another_begins_with_it(service: Stack) -> None:
+    request = digits_job(6, checkpoints={"every": {"epochs": 1}, "keep": 2, "best": {"metric": "validation/loss"}})
+    request["data"] = {**request["data"], "batch_size": "auto"}
+    request["training"] |= {"optimizer": {"type": "SGD", "lr": 1.0}, "ema": {"decay": 0.5}}
+    job = service.wait(service.submit(request))
+    assert job["state"] == "succeeded"
+    size = job["resolved"]["data"]["batch_size"]
+    assert size & (size - 1) == 0
+    assert job["progress"]["step"] == job["resolved"]["training"]["total_steps"]
+    losses = service.client.get(f"/v1/jobs/{job['id']}/metrics").json()["series"]["validation/loss"]
+    best = losses["steps"][losses["values"].index(min(losses["values"]))]
+    kept = service.client.get(f"/v1/jobs/{job['id']}/checkpoints").json()["data"]
+    assert [one["step"] for one in kept if one["best"]] == [best]
+    (start,) = (one["id"] for one in kept if one["best"])
+
+    after = digits_job(1, init_from={"checkpoint": start, "match": ["0.*"]})
+    after["training"] |= {"freeze": ["0.*"]}
+    second = service.wait(service.submit(after))
+    assert second["state"] == "succeeded"
+    assert second["resolved"]["init_from"]["report"]["loaded"] == ["0.weight", "0.bias"]
