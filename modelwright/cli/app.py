@@ -112,6 +112,48 @@ def download(
 
 
 @app.command()
+def graph(
+    *,
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="A model, a job or a graph request as JSON; - is standard input."),
+    ] = None,
+    inputs: Annotated[str | None, typer.Option("--inputs", "-i", metavar="JSON|FILE", help="Inputs by name.")] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="DATASET", help="Rows of a data set instead.")] = None,
+    rows: Annotated[str | None, typer.Option("--rows", help="Which rows, for example 0-3,7.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", help="Its model and weights, instead of FILE.")
+    ] = None,
+    output_of: Annotated[str | None, typer.Option("--output-of", help="The output that is differentiated.")] = None,
+    leaf: Annotated[list[str] | None, typer.Option("--of", help="Only this input or parameter; repeatable.")] = None,
+    gradients: Annotated[bool, typer.Option("--gradients/--no-gradients", help="Differentiate, path by path.")] = True,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the picture: .svg, .mmd, .dot or .json; - for a pipe.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--format", help="svg, mermaid, dot or json.")] = None,
+    collapse: Annotated[
+        str, typer.Option("--collapse", help="What is closed: auto, none, depth:N, or paths of modules.")
+    ] = "auto",
+    diff: Annotated[
+        list[str] | None, typer.Option("--diff", metavar="JSON|FILE", help="Compare with these inputs; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a model once: its computational graph as a tree, the paths of its gradients, a picture."""
+    from modelwright.cli.graph import show_diff, show_graph  # noqa: PLC0415 - its tables are for this command alone
+    from modelwright.cli.graph_request import Asked  # noqa: PLC0415
+
+    asked = Asked(file, inputs, data, rows, checkpoint, output_of, leaf or (), gradients)
+    if diff and (output or kind):
+        raise UsageError("--diff prints a table; it has no picture.")
+    with connect() as client:
+        if diff:
+            show_diff(client, asked, diff, as_json=as_json)
+        else:
+            show_graph(client, asked, output=output, wanted=kind, collapse=collapse, as_json=as_json)
+
+
+@app.command()
 def up(
     command: Annotated[
         list[str] | None, typer.Argument(metavar="[-- COMMAND…]", help="Run this, then stop the service.")

@@ -13,7 +13,8 @@ SYMBOLS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "pow": "^", "neg": "−", "add_": "+=",
     "sub_": "−=", "mul_": "×=", "div_": "÷=", "gt": ">", "ge": "≥", "lt": "<", "le": "≤", "eq": "=", "ne": "≠",
 }  # fmt: skip
-MAX_LETTERS = 36
+MAX_LETTERS = 36  # of a name
+MAX_ROW = 64
 _INLINE = 6  # elements of a vector that are written out
 _ROWS = 4  # of a matrix that is written out, and columns
 
@@ -22,12 +23,12 @@ def lines(box: Box, *, brief: bool = False) -> list[str]:
     """Return what stands in a box, the name first. ``brief`` leaves out the spread of large tensors."""
     subject = box.subject
     if isinstance(subject, Datum):
-        rows = _datum(subject, _short(subject.name, box), brief=brief)
+        rows = _datum(subject, clip(_short(subject.name, box)), brief=brief)
     elif isinstance(subject, Operation):
-        rows = [SYMBOLS.get(subject.name, subject.name)]
+        rows = [clip(SYMBOLS.get(subject.name, subject.name))]
     else:
         rows = _group(subject, box)
-    return [clip(row) for row in [*rows, *([box.note] if box.note else [])]]
+    return [clip(row, MAX_ROW) for row in [*rows, *([box.note] if box.note else [])]]
 
 
 def tooltip(box: Box) -> str:
@@ -123,7 +124,7 @@ def _spread(datum: Datum) -> list[str]:
 def _group(frame: Frame, box: Box) -> list[str]:
     if frame.kind != "module":
         return [frame.label]
-    return [frame.label.removeprefix(f"{frame.path} · "), _short(frame.path, box)]
+    return [clip(frame.label.removeprefix(f"{frame.path} · ")), clip(_short(frame.path, box))]
 
 
 def _short_figure(value: object) -> str:

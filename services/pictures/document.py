@@ -74,7 +74,8 @@ class Document:
     branches: dict[str, str]
     """Pointer → condition."""
     outputs: frozenset[str]
-    truncated: Any
+    kept_and_left_out: tuple[int, int] | None
+    """How many operations are in the document and how many ran beyond; None where all are."""
 
     @property
     def has_gradients(self) -> bool:
@@ -94,6 +95,7 @@ def read(graph: Mapping[str, Any]) -> Document:
     operations = {one["id"]: _operation(one) for one in graph["operations"]}
     modules = [_module(one) for one in graph.get("modules") or ()]
     loops = {one["pointer"]: (str(one["kind"]), int(one["turns"])) for one in graph.get("loops") or ()}
+    cut = (graph.get("truncated") or {}).get("operations")
     branches = {one["pointer"]: str(one.get("condition") or "") for one in graph.get("branches") or ()}
     return Document(
         data,
@@ -102,13 +104,12 @@ def read(graph: Mapping[str, Any]) -> Document:
         loops,
         branches,
         frozenset(graph.get("outputs") or ()),
-        graph.get("truncated"),
+        (int(cut["kept"]), int(cut["left_out"])) if cut else None,
     )
 
 
 def _datum(one: Mapping[str, Any]) -> Datum:
     gradient = one.get("gradient") or {}
-    norm = gradient.get("norm")
     return Datum(
         id=one["id"],
         kind=one["kind"],
@@ -119,8 +120,13 @@ def _datum(one: Mapping[str, Any]) -> Datum:
         value=one.get("value"),
         summary=one.get("summary") or {},
         gradient=gradient.get("value"),
-        gradient_norm=float(norm) if isinstance(norm, int | float) else None,
+        gradient_norm=_number(gradient.get("norm")),
     )
+
+
+def _number(value: object) -> float | None:
+    """Read a number, or the word for one that JSON does not have."""
+    return float(value) if isinstance(value, int | float | str) else None
 
 
 def _operation(one: Mapping[str, Any]) -> Operation:

@@ -59,7 +59,10 @@ class Nesting:
                     self._prefixes.setdefault(step.path, []).append(chain[:index])
         self._homes: dict[str, Path] = {}
         self.operations: dict[str, Path] = {key: self._walk(chain) for key, chain in self._chains.items()}
+        self._conditions = self._without_readers()
+        self._aside = frozenset(self._conditions)
         self.data: dict[str, Path] = self._place_data()
+        self._move_conditions()
         self.repeated = self._numbers_with_many_readers()
         """Numbers that several operations use: they are drawn at each, as a formula repeats them."""
 
@@ -149,6 +152,29 @@ class Nesting:
         kind, turns = self._document.loops.get(pointer, ("loop", 0))
         return f"↻ {kind}, {turns} turn{'' if turns == 1 else 's'}"
 
+    def _without_readers(self) -> list[str]:
+        """Operations that lead to no output, in order: mostly the conditions of loops and branches."""
+        document = self._document
+        needed = set(document.outputs)
+        found: list[str] = []
+        for operation in reversed(document.operations.values()):
+            if needed.isdisjoint(operation.outputs):
+                found.insert(0, operation.id)
+            else:
+                needed.update(operation.inputs)
+        return found
+
+    def _move_conditions(self) -> None:
+        """Put conditions beside what they look at, so that a loop's lie in the loop."""
+        document = self._document
+        for key in self._conditions:
+            operation = document.operations[key]
+            looked_at = [self.data[one] for one in operation.inputs if not _is_number(document.data[one])]
+            own = self.operations[key]
+            if looked_at and looked_at[0][: len(own)] == own:
+                self.operations[key] = looked_at[0]
+                self.data |= dict.fromkeys(operation.outputs, looked_at[0])
+
     def _place_data(self) -> dict[str, Path]:
         producers: dict[str, str] = {}
         readers: dict[str, list[str]] = {}
@@ -172,6 +198,7 @@ class Nesting:
             return self._owner(datum.name)
         if datum.kind in ("input", "output") or datum.id in self._document.outputs:
             return ()
+        readers = [key for key in readers if key not in self._aside] or readers
         chains = [self._chains[key] for key in ([producer] if producer else []) + readers]
         if not chains:
             return ()

@@ -41,11 +41,10 @@ def draw(kinds: Iterable[Outline], notes: Sequence[str], wide: float) -> tuple[f
 
 def truncated(document: Document) -> str:
     """Return what the picture leaves out because the document does."""
-    left_out = document.truncated
-    if not left_out:
+    if not document.kept_and_left_out:
         return ""
-    counts = left_out.items() if isinstance(left_out, dict) else [("left out", left_out)]
-    return "cut: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in counts)
+    kept, left_out = document.kept_and_left_out
+    return f"cut: {kept:,} operations shown, {left_out:,} more ran"
 
 
 def _rule(wide: float) -> str:

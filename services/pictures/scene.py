@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -129,14 +130,17 @@ def _link(scene: Scene, document: Document, nesting: Nesting, shown: dict[str, s
     links: dict[tuple[str, str], Link] = {}
     for operation in document.operations.values():
         here, label = shown[operation.id], _call(scene, nesting, operation, shown)
+        returns = any(document.data[key].gradient_norm is not None for key in operation.outputs)
         for key in operation.inputs:
-            if key in nesting.repeated:
-                if here == operation.id:
-                    _connect(links, document.data[key], _copy(scene, document.data[key], here), here, label)
-                continue
-            _connect(links, document.data[key], shown[key], here, label)
+            datum = document.data[key]
+            gradient = datum.gradient_norm if returns else None
+            if key not in nesting.repeated:
+                _connect(links, datum, (shown[key], here), label, gradient)
+            elif here == operation.id:
+                _connect(links, datum, (_copy(scene, datum, here), here), label, gradient)
         for key in operation.outputs:
-            _connect(links, document.data[key], here, shown[key], label)
+            datum = document.data[key]
+            _connect(links, datum, (here, shown[key]), label, datum.gradient_norm)
     scene.links = list(links.values())
 
 
@@ -147,17 +151,19 @@ def _copy(scene: Scene, datum: Datum, operation: str) -> str:
     return key
 
 
-def _connect(links: dict[tuple[str, str], Link], datum: Datum, source: str, target: str, label: str) -> None:
-    if source == target:
+def _connect(
+    links: dict[tuple[str, str], Link], datum: Datum, ends: tuple[str, str], label: str, gradient: float | None
+) -> None:
+    if ends[0] == ends[1]:
         return
-    link = links.setdefault((source, target), Link(source, target))
+    link = links.setdefault(ends, Link(*ends))
     if label and label not in link.labels:
         link.labels.append(label)
     name = datum.name or f"shape {datum.shape}"
     if name not in link.data:
         link.data.append(name)
-    if datum.gradient_norm is not None:
-        link.gradient = max(link.gradient or 0.0, datum.gradient_norm)
+    if gradient is not None:
+        link.gradient = max(link.gradient or 0.0, gradient, key=lambda one: math.inf if math.isnan(one) else one)
 
 
 def _call(scene: Scene, nesting: Nesting, operation: Operation, shown: dict[str, str]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from services.errors import InvalidRequest, Problem
 from services.pictures import collapse as opening
 from services.pictures import engine, legend, svg
+from services.pictures.captions import MAX_ROW, clip
 from services.pictures.document import Document
 from services.pictures.flow import Flow, flow
 from services.pictures.frames import Nesting
@@ -107,7 +108,7 @@ def _views(document: Document, nesting: Nesting, home: Scene, rest: Opening) -> 
                 outer = [one for one in around[open_frame][:-1] if one in names]
                 links[open_frame] = names[outer[-1] if outer else ""]
         titles = {one: ("▾ " if one in links else "") + nesting.frames[one].label for one in scene.frames}
-        titles = {one: clean(" ".join(text.split())) for one, text in titles.items()}
+        titles = {one: clean(clip(text, MAX_ROW)) for one, text in titles.items()}
         sizes = sized(scene, document.outputs, layers, links)
         made.append(_View(names[key], scene, state, links, titles, sizes))
     return made

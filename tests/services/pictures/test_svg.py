@@ -173,7 +173,12 @@ def test_names_are_text_whatever_they_hold(format):
         loops=[{"pointer": EVIL, "turn": EVIL}],
     )
     s.loops.append({"pointer": EVIL, "kind": EVIL, "turns": 1})
-    text = render(s.document(y, truncated={EVIL: EVIL}), format, collapse="none", title=EVIL)
+    text = render(
+        s.document(y, truncated={EVIL: EVIL, "operations": {"kept": 2, "left_out": 3}}),
+        format,
+        collapse="none",
+        title=EVIL,
+    )
     if format == "svg":
         root = ElementTree.fromstring(text)
         assert {one.tag.removeprefix(SVG) for one in root.iter()} <= {

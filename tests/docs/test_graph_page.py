@@ -1,0 +1,103 @@
+"""Every call of the page on graphs is made, its output compared, and its pictures drawn again.
+
+``UPDATE_PICTURES=1 pytest tests/docs/test_graph_page.py`` writes the pictures into ``docs/pictures``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.conftest import Running
+from tests.services.pictures.drawn import Picture, views
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "graphs.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PICTURES = sorted(set(re.findall(r"\(pictures/([\w-]+\.svg)\)", PAGE)))
+EXACT = {"product.svg", "small.svg", "large.svg"}
+"""Their numbers are exact in binary, so the files are the same on every machine."""
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
+
+
+@pytest.fixture(scope="module")
+def outputs(service: Running, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, str, str]]]:
+    """Run the page from top to bottom; return the folder and, for each output shown, (kind, shown, printed)."""
+    folder = tmp_path_factory.mktemp("page")
+    environment = {
+        **os.environ, "MODELWRIGHT_URL": service.url, "MODELWRIGHT_API_KEY": service.key, "COLUMNS": "100",
+        "PYTHONPATH": str(DOCS.parent), "PYTHON": sys.executable,
+    }  # fmt: skip
+    compared, printed = [], ""
+    for index, (kind, note, text) in enumerate(BLOCKS):
+        if kind == "json":
+            (folder / note.strip().removeprefix("file=")).write_text(text, encoding="utf-8")
+        elif kind in ("bash", "python"):
+            following = BLOCKS[index + 1][0] if index + 1 < len(BLOCKS) else ""
+            extra = {"FORCE_COLOR": "1"} if following == "terminal" else {}
+            printed = _run(kind, text, folder, {**environment, **extra})
+        else:
+            compared.append((kind, text, printed))
+    return folder, compared
+
+
+def _run(kind: str, text: str, folder: Path, environment: dict[str, str]) -> str:
+    shell = 'set -eu; modelwright() { "$PYTHON" -m modelwright "$@"; }\n'
+    command = [sys.executable, "-c", text] if kind == "python" else ["bash", "-c", shell + text]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_page_has_calls_of_both_kinds_and_a_picture_for_each_part():
+    kinds = [kind for kind, _, _ in BLOCKS]
+    assert kinds.count("bash") >= 6
+    assert kinds.count("python") >= 2
+    assert len(PICTURES) == 5
+
+
+def test_every_output_on_the_page_is_what_the_call_prints(outputs):
+    _, compared = outputs
+    assert [kind for kind, _, _ in compared] == ["text", "terminal", "mermaid", "terminal", "text"]
+    for kind, shown, printed in compared:
+        if kind == "mermaid":  # the page shows the beginning
+            assert printed.startswith(shown)
+        else:
+            assert _lines(printed) == _lines(shown)
+
+
+def _lines(text: str) -> list[str]:
+    plain = re.sub(r"(largest difference ).*", r"\1", _COLOURS.sub("", text))
+    return [line.rstrip() for line in plain.strip().splitlines()]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_on_the_page_is_what_the_call_draws(outputs, name):
+    folder, _ = outputs
+    if os.environ.get("UPDATE_PICTURES"):
+        shutil.copy(folder / name, DOCS / "pictures" / name)
+    drawn, kept = ((place / name).read_text(encoding="utf-8") for place in (folder, DOCS / "pictures"))
+    if name in EXACT:
+        assert drawn == kept
+    ours, theirs = (list(map(_seen, views(svg))) for svg in (drawn, kept))
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one[:2] == other[:2]
+        assert one[2] == pytest.approx(other[2], rel=1e-3, abs=1e-6)
+
+
+def _seen(picture: Picture) -> tuple[list[str], set[tuple[str, str]], list[float]]:
+    """What a view shows: its boxes with their texts but for the numbers, its lines, and the numbers."""
+    texts = [f"{key} {picture.kinds[key]} {row[0]}" for key, rows in picture.texts.items() for row in rows]
+    numbers = [float(number) for text in texts for number in _NUMBER.findall(text.split(" ", 1)[1])]
+    return [_NUMBER.sub("#", text) for text in texts], {link[:2] for link in picture.links}, numbers
