@@ -9,7 +9,20 @@ from contextlib import ExitStack, asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI
 
-from api import catalog, checkpoints, datasets, errors, graphs, health, jobs, metrics, model_graphs, models, openapi
+from api import (
+    catalog,
+    checkpoints,
+    datasets,
+    errors,
+    graph_static,
+    graphs,
+    health,
+    jobs,
+    metrics,
+    model_graphs,
+    models,
+    openapi,
+)
 from api.body import BodyLimits
 from api.dependencies import Parts, authenticated
 from api.middleware import RequestContext
@@ -17,7 +30,7 @@ from services.config import Settings
 from services.datasets.reader import Reader
 from services.db.engine import Database
 from services.health import redis_client
-from services.preflight import Preflight
+from services.preflight import STATIC_PRELOAD, Preflight
 from services.queue import Doorbell
 from services.tenants.cache import PrincipalCache
 
@@ -54,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _private() -> APIRouter:
     """Return everything that needs a key: the one dependency here is what makes the default a refusal."""
     root = APIRouter(prefix="/v1", dependencies=[Depends(authenticated)])
-    for resource in (jobs, metrics, checkpoints, models, model_graphs, graphs, datasets, catalog):
+    for resource in (jobs, metrics, checkpoints, models, model_graphs, graphs, graph_static, datasets, catalog):
         root.include_router(resource.router)
     return root
 
@@ -76,8 +89,10 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     stack.callback(doorbell.close)
     redis = redis_client(settings.redis_url)
     stack.callback(redis.close)
-    preflight = Preflight(settings)
+    preflight, static = Preflight(settings), Preflight(settings, preload=STATIC_PRELOAD)
     stack.callback(preflight.close)
+    stack.callback(static.close)
+    preflight.start()
     reader = Reader(settings)
     stack.callback(reader.close)
-    return Parts(settings, database, preflight, reader, doorbell, redis, PrincipalCache())
+    return Parts(settings, database, preflight, static, reader, doorbell, redis, PrincipalCache())

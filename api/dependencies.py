@@ -34,6 +34,7 @@ class Parts:
     settings: Settings
     database: Database
     preflight: Preflight
+    static: Preflight
     reader: datasets.Reader
     doorbell: Doorbell
     redis: redis.Redis

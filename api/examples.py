@@ -101,6 +101,48 @@ GRAPH_DIFFS: dict[str, dict[str, Any]] = {
     }
 }
 
+CAPTURES: dict[str, dict[str, Any]] = {
+    "fancy": {
+        "summary": "The article's FancyMLP: its loop becomes while_loop, its branch becomes cond",
+        "value": {
+            "model": GRAPH_DIFFS["fancy"]["value"]["model"],
+            "inputs": {"x": {"random": "rand", "shape": [2, 20], "seed": 0}},
+        },
+    },
+    "breaks": {
+        "summary": "A return inside a loop, when the data say so, breaks the capture",
+        "value": {
+            "model": {
+                "modules": {
+                    "Impatient": {
+                        "init": [{"linear": "Linear(4, 4)"}],
+                        "forward": [
+                            {
+                                "for": "i in range(3)",
+                                "do": ["x = self.linear(x)", {"if": "x.norm() < 1", "then": ["return x"]}],
+                            },
+                            "return x",
+                        ],
+                    }
+                },
+                "model": "Impatient()",
+            },
+            "inputs": {"x": {"random": "randn", "shape": [3, 4], "seed": 0}},
+        },
+    },
+}
+
+COMPARISONS: dict[str, dict[str, Any]] = {
+    "mlp": {
+        "summary": "A small MLP on a batch of 64",
+        "value": {
+            "model": "Sequential(Linear(64, 128), ReLU(), Linear(128, 10))",
+            "inputs": {"x": {"random": "randn", "shape": [64, 64], "seed": 0}},
+            "measure_seconds": 0.5,
+        },
+    },
+}
+
 EDITS: dict[str, dict[str, Any]] = {
     "head": {
         "summary": "Another head, the rest frozen",

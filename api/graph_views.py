@@ -46,3 +46,69 @@ class GraphDiffView(View):
         description="`loops` with their turns, `branches` with what was taken, `operations` and `modules` with counts; "
         "one entry for each run, in order."
     )
+
+
+class CaptureView(View):
+    """How a definition was captured as one static graph."""
+
+    object: Literal["graph_capture"]
+    mode: Literal["train", "eval"]
+    seed: int
+    dtype: str
+    captured: bool = Field(description="Whether forward is one graph.")
+    breaks: list[dict[str, Any]] = Field(
+        description="Where it is not: `pointer`, `column`, `line` and `source` of the emitted code, `reason`, `hint`, "
+        "and what torch says."
+    )
+    means: list[dict[str, Any]] = Field(
+        description="`torch.compile(fullgraph=True)` and `torch.export`: captured or why not, seconds, and the largest "
+        "absolute difference of the outputs from the dynamic run."
+    )
+    gradient: dict[str, Any] | None = Field(
+        description="Whether the backward pass is captured too, and its difference from autograd's."
+    )
+    same_shapes: dict[str, Any] | None = Field(description="The captured graph on a second batch of the same shapes.")
+    other_batch: dict[str, Any] | None = Field(
+        description="The captured graph on a batch of another `size`: as captured (`frozen`), and captured with `free` "
+        "sizes."
+    )
+    branches: list[dict[str, Any]] = Field(
+        description="What each branch `became`: `cond`, `constant` (decided while capturing), `python`, "
+        "`not_captured`, `not_reached`; and the ways `taken` in this run."
+    )
+    loops: list[dict[str, Any]] = Field(
+        description="What each loop `became`: `while_loop`, `unrolled`, `python`, `not_captured`, `not_reached`; and "
+        "its `turns` in this run."
+    )
+    graph: dict[str, Any] | None = Field(
+        description="The captured graph as `graph/1` without values, its `subgraphs` by name, and its `code` as torch "
+        "prints it."
+    )
+    torch: str
+
+
+class ComparisonView(View):
+    """Training steps of one definition, dynamic and static, measured in turns."""
+
+    object: Literal["graph_comparison"]
+    mode: Literal["train", "eval"]
+    seed: int
+    dtype: str
+    steps_measured: int
+    dynamic: dict[str, Any] = Field(
+        description="`build_seconds`, `step_seconds` (median, quartiles, least), `kept_bytes` of activations, "
+        "`process_peak_bytes`."
+    )
+    static: dict[str, Any] = Field(description="The same, and the `backend` that ran the captured graph.")
+    speedup: float = Field(description="Median dynamic step ÷ median static step.")
+    break_even_steps: int | None = Field(
+        description="After so many steps the static graph has earned its building; null: its steps are not faster."
+    )
+    max_abs_difference: float | None = Field(description="Of the outputs.")
+    changes: list[dict[str, Any]] = Field(
+        description="A batch of another size, inputs that take another branch, one more layer: what was `tried` and "
+        "what both forms did."
+    )
+    device: str
+    torch: str
+    picture: dict[str, Any] = Field(description="`svg`: time spent after so many steps, with the break-even.")

@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from api import checkpoint_views, dataset_views, examples, graph_views, views
 from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
-from services.graphs.schema import GraphDiffRequest, GraphRequest
+from services.graphs.schema import CaptureRequest, CompareRequest, GraphDiffRequest, GraphRequest
 from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
 
@@ -125,6 +125,8 @@ def _schemas() -> dict[str, Any]:
         (DatasetRequest, "validation"),
         (GraphRequest, "validation"),
         (GraphDiffRequest, "validation"),
+        (CaptureRequest, "validation"),
+        (CompareRequest, "validation"),
     ]
     pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]

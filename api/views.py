@@ -87,6 +87,10 @@ class JobView(View):
     transitions: list[Transition]
     error: FailureView | None
     resume: str | None
+    execution: dict[str, Any] | None = Field(
+        description="With static execution, once known: how the job trains (`static`, or `dynamic` with the `reason`), "
+        "seconds of capturing, `backend`, captured `batch_sizes`, largest difference from the model."
+    )
     created_at: str = Time
     started_at: str | None = Time
     finished_at: str | None = Time

@@ -29,6 +29,7 @@ class Settings:
     preflight_memory_bytes: int = 8 << 30
     graph_timeout_seconds: float = 20.0
     export_timeout_seconds: float = 120.0
+    static_timeout_seconds: float = 60.0
     trainer_memory_bytes: int = 0  # 0: unbounded, as CUDA needs, which reserves far more address space than it uses
     max_model_parameters: int = 1_000_000_000
     max_body_bytes: int = 1 << 20
@@ -81,6 +82,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         preflight_timeout_seconds=_number(source, "MODELWRIGHT_PREFLIGHT_TIMEOUT_SECONDS", 10.0),
         graph_timeout_seconds=_number(source, "MODELWRIGHT_GRAPH_TIMEOUT_SECONDS", 20.0),
         export_timeout_seconds=_number(source, "MODELWRIGHT_EXPORT_TIMEOUT_SECONDS", 120.0),
+        static_timeout_seconds=_number(source, "MODELWRIGHT_STATIC_TIMEOUT_SECONDS", 60.0),
         trainer_memory_bytes=int(_number(source, "MODELWRIGHT_TRAINER_MEMORY_BYTES", _trainer_memory_bytes())),
         max_model_parameters=int(_number(source, "MODELWRIGHT_MAX_MODEL_PARAMETERS", 1_000_000_000)),
         max_queued_jobs=int(_number(source, "MODELWRIGHT_MAX_QUEUED_JOBS", 10_000)),

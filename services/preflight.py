@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from services.forkserver.limits import Limits
 
 TARGET = "services.modules.preflight:run"
 PORTRAIT = "services.modules.portrait:run"
+STATIC_PRELOAD = ("services.modules.static", "services.modules.static_warm:warm")
+"""For captures: torch's compiler takes seconds to load, so these have a fork server of their own, when first asked."""
 PRELOAD = ("services.modules.warm", "services.modules.portrait", "services.modules.graph")
 CACHE_ENTRIES = 2_000
 _OPEN_FILES = 64
@@ -33,12 +35,15 @@ Answer = dict[str, Any]
 class Preflight:
     """Checks definitions in children of a fork server, a few at a time. Safe to use from several threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, preload: Sequence[str] = PRELOAD) -> None:
         self._settings = settings
-        self._server = ForkServer(preload=PRELOAD)
+        self._server = ForkServer(preload=preload)
         self._free = threading.BoundedSemaphore(settings.preflight_processes)
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Load torch now, without waiting for it; the first question does it otherwise."""
         self._server.start()
 
     def check(

@@ -41,6 +41,7 @@ class Journal:
             "metrics": self._metrics,
             "weights_loaded": self._weights_loaded,
             "batch_size": self._batch_size,
+            "execution": self._execution,
         }
 
     def record(self, events: list[Event]) -> bool:
@@ -96,6 +97,15 @@ class Journal:
         job = lock_claimed(session, self._claim)
         job.phase = event["phase"]
         touch(job)
+
+    def _execution(self, session: Session, event: Event) -> None:
+        """Keep how the job trains; an attempt that says the same again adds no event."""
+        job = lock_claimed(session, self._claim)
+        said = {name: value for name, value in event.items() if name != "event"}
+        if job.execution != said:
+            job.execution = said
+            add_event(session, job, "job.execution", {"attempt": self._claim.attempt, **said})
+            touch(job)
 
     def _metrics(self, session: Session, event: Event) -> None:
         job = lock_claimed(session, self._claim)

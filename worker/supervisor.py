@@ -165,7 +165,13 @@ class Supervisor:
             ) from None
 
     def _limits(self) -> Limits:
-        return Limits(memory_bytes=self._site.settings.trainer_memory_bytes, open_files=1024)
+        memory = self._site.settings.trainer_memory_bytes
+        return Limits(memory_bytes=memory, open_files=1024, processes=self._compiles())
+
+    def _compiles(self) -> bool:
+        """Tell whether a compiler may be started: on a GPU, for a static graph; the trainer locks itself after that."""
+        static = self._claim.resolved["training"]["execution"] == "static"
+        return static and "cuda" in self._site.settings.devices
 
     def _drive(self, child: Child) -> Settle:
         """Listen, write down, renew, and pass on instructions until the trainer has ended."""

@@ -124,6 +124,7 @@ class Job(Base):
     transitions: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     error: Mapped[dict[str, Any] | None]
     resume: Mapped[str | None]
+    execution: Mapped[dict[str, Any] | None]
     attempt: Mapped[int] = mapped_column(Integer, server_default="0")
     crashes: Mapped[int] = mapped_column(Integer, server_default="0")
     barren_attempts: Mapped[int] = mapped_column(Integer, server_default="0")

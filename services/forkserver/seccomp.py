@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 
 _SET_MODE_FILTER = 1
+_FLAG_ALL_THREADS = 1
 _FLAG_SPEC_ALLOW = 4  # without it older kernels slow every branch of a filtered process (speculative store bypass)
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _CLONE_THREAD = 0x00010000
@@ -79,14 +80,17 @@ _MACHINES = {
 
 
 def install(libc: ctypes.CDLL, *, network: bool, processes: bool) -> bool:
-    """Put the filter over this process, for good. Needs ``no_new_privs``. Return False where the kernel has none."""
+    """Put the filter over this process and its threads, for good; a second one can only deny more.
+
+    Needs ``no_new_privs``. Return False where the kernel has none.
+    """
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         return False
     program = _program(machine, network=network, processes=processes)
     code = ctypes.create_string_buffer(b"".join(program))
     header = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
-    result: int = libc.syscall(machine.seccomp, _SET_MODE_FILTER, _FLAG_SPEC_ALLOW, header)
+    result: int = libc.syscall(machine.seccomp, _SET_MODE_FILTER, _FLAG_SPEC_ALLOW | _FLAG_ALL_THREADS, header)
     return result == 0
 
 

@@ -45,7 +45,7 @@ class GraphLimits(Section):
     values: int = Field(64, ge=0, le=MAX_VALUES, description="Tensors with more elements are summarised.")
 
 
-class Subject(Section):
+class Runnable(Section):
     """What is run: a definition, or the model of a checkpoint with its weights."""
 
     model: dict[str, Any] | str | None = Field(None, description="A definition, or the id of a model.")
@@ -53,14 +53,19 @@ class Subject(Section):
     mode: Literal["train", "eval"] = "train"
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Of the initial weights, and of the draws in forward.")
     dtype: Literal["float32", "float64"] = "float32"
-    limits: GraphLimits = GraphLimits()
 
     @model_validator(mode="after")
-    def _one_subject(self) -> Subject:
+    def _one_subject(self) -> Runnable:
         if (self.model is None) == (self.checkpoint is None):
             code = "missing" if self.model is None else "extra_forbidden"
             raise problem(code, "Give a model or a checkpoint, one of them.", pointer="/model")
         return self
+
+
+class Subject(Runnable):
+    """What is run and recorded."""
+
+    limits: GraphLimits = GraphLimits()
 
 
 class RowsSection(Section):
@@ -115,3 +120,13 @@ class GraphDiffRequest(Subject):
     runs: Annotated[list[NamedRun], Field(min_length=2, max_length=MAX_RUNS)] = Field(
         description="Two or more runs of one definition, each with its own inputs."
     )
+
+
+class CaptureRequest(Runnable, RunSection):
+    """``POST /v1/graphs/capture``."""
+
+
+class CompareRequest(Runnable, RunSection):
+    """``POST /v1/graphs/compare``."""
+
+    measure_seconds: float = Field(4.0, ge=0.5, le=20, description="How long steps are measured, both ways together.")

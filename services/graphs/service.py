@@ -10,7 +10,7 @@ from services.config import Settings
 from services.db.engine import Database
 from services.definition import Definition
 from services.errors import InvalidRequest
-from services.graphs.schema import GradientsSection, GraphDiffRequest, GraphRequest, Subject
+from services.graphs.schema import GradientsSection, GraphDiffRequest, GraphRequest, Runnable, Subject
 from services.graphs.sources import find_definition, find_inputs, weights_file
 from services.models.service import get_model
 from services.preflight import Preflight
@@ -20,7 +20,7 @@ GRAPH = "services.modules.graph:run"
 DIFF = "services.modules.graph_diff:run"
 _OWN_SHARE = 0.8
 """Of the time that a child has: by then it stops looking and writes its answer."""
-_Request = TypeVar("_Request", bound=Subject)
+_Request = TypeVar("_Request", bound=Runnable)
 
 
 def make_graph(
@@ -41,7 +41,7 @@ def make_graph(
     with weights_file(database, tenant_id=tenant_id, checkpoint_id=request.checkpoint, settings=settings) as weights:
         payload = {**payload_of(request, definition, settings), **wanted, "weights": weights}
         report = preflight.visit(GRAPH, payload, pointer=pointer, seconds=settings.graph_timeout_seconds)
-    return {"object": "graph", **_said(request), **report}
+    return {"object": "graph", **said(request), **report}
 
 
 def model_graph(
@@ -89,7 +89,7 @@ def make_diff(
     with weights_file(database, tenant_id=tenant_id, checkpoint_id=request.checkpoint, settings=settings) as weights:
         payload = {**payload_of(request, definition, settings), "runs": runs, "weights": weights}
         report = preflight.visit(DIFF, payload, pointer=pointer, seconds=settings.graph_timeout_seconds)
-    return {"object": "graph_diff", **_said(request), **report}
+    return {"object": "graph_diff", **said(request), **report}
 
 
 def read_request(body: dict[str, Any], kind: type[_Request]) -> _Request:
@@ -117,7 +117,8 @@ def payload_of(request: Subject, definition: Definition, settings: Settings) -> 
     }
 
 
-def _said(request: Subject) -> dict[str, Any]:
+def said(request: Runnable) -> dict[str, Any]:
+    """Return what an answer repeats of its request."""
     return {"mode": request.mode, "seed": request.seed, "dtype": request.dtype}
 
 

@@ -20,7 +20,7 @@ from services.db.engine import Database
 from services.definition import Definition, check
 from services.errors import InvalidRequest, NotFound, Problem
 from services.graphs.inputs import Checked, check_inputs
-from services.graphs.schema import RowsSection, RunSection, Subject
+from services.graphs.schema import RowsSection, Runnable, RunSection
 from services.jobs.queries import get_job
 from services.models.service import get_model
 from services.training.binding import bind_inputs
@@ -31,7 +31,7 @@ MAX_ELEMENTS = 1 << 20
 """Numbers that the rows of a data set may have together."""
 
 
-def find_definition(session: Session, *, tenant_id: str, subject: Subject) -> tuple[Definition, str]:
+def find_definition(session: Session, *, tenant_id: str, subject: Runnable) -> tuple[Definition, str]:
     """Return what is run, checked, and where in the request its problems are.
 
     Raises:

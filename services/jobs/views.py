@@ -25,6 +25,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "transitions": job.transitions,
         "error": job.error,
         "resume": job.resume,
+        "execution": job.execution,
         "cancel_requested_at": timestamp(job.cancel_requested_at),
         "created_at": timestamp(job.created_at),
         "started_at": timestamp(job.started_at),

@@ -23,6 +23,10 @@ class Code:
     namespace: dict[str, Any]
     places: dict[tuple[int, int, int, int], Place]
 
+    def source_line(self, line: int) -> str:
+        """Return a line (from 1) of the source; an empty one where there is none."""
+        return linecache.getline(self.filename, line).rstrip("\n")
+
     def place_at(self, line: int, column: int, end_line: int, end_column: int) -> Place | None:
         """Return the place of the smallest marked part of the document around a position of the source."""
         best, size = None, (1 << 30, 1 << 30)
@@ -44,13 +48,17 @@ def build(definition: Definition) -> nn.Module:
 
 def compile_definition(definition: Definition) -> Code:
     """Compile the tree of a definition and run its definitions; nothing is built yet."""
-    tree = emit(definition)
-    filename = f"<definition {definition.sha256[:16]}>"
+    return compile_tree(emit(definition), definition.sha256[:16])
+
+
+def compile_tree(tree: ast.Module, name: str) -> Code:
+    """Compile a tree that was made from the closed catalog; ``name`` is for tracebacks."""
+    filename = f"<definition {name}>"
     text = layout(tree)
     places = _locate(tree, ast.parse(text))
     # Tracebacks and inspect.getsource show the source that the user can download.
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    namespace: dict[str, Any] = {"__name__": f"modelwright_definition_{definition.sha256[:16]}"}
+    namespace: dict[str, Any] = {"__name__": f"modelwright_definition_{name.replace(' ', '_')}"}
     exec(compile(tree, filename, "exec"), namespace)  # noqa: S102 - built node by node from the closed catalog
     return Code(filename, namespace, places)
 

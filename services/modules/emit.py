@@ -15,7 +15,11 @@ _HEADER = '"""A model in plain PyTorch. ``{factory}()`` returns it."""'
 
 def emit(definition: Definition) -> ast.Module:
     """Return the tree of a definition: imports, guards, functions, classes and ``build_model``."""
-    program = definition.program
+    return emit_program(definition.program)
+
+
+def emit_program(program: Program) -> ast.Module:
+    """Return the tree of a program, be it a definition's own or a variant of it."""
     body: list[ast.stmt] = [ast.Expr(ast.Constant(f"A model in plain PyTorch: {FACTORY}() returns it."))]
     found = [_definition(item, program) for item in in_order(program)]
     factory = _factory(program)

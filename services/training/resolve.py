@@ -138,6 +138,7 @@ def _resolve_training(plan: TrainingPlan, bound: Bound, steps_an_epoch: int) -> 
         **plan.model_dump(),
         "optimizer": plan.optimizer.resolved(),
         "loss": bound.loss,
+        "execution_fallback": plan.execution_fallback or ("fail" if plan.execution == "static" else None),
         "metrics": bound.metrics,
         "seed": secrets.randbelow(_MAX_CHOSEN_SEED) if plan.seed is None else plan.seed,
     }

@@ -132,6 +132,16 @@ class TrainingPlan(Section):
     )
     evaluate_every: EvaluateEvery = Field(default_factory=lambda: EvaluateEvery(epochs=1))
     early_stopping: EarlyStopping | None = None
+    execution: Literal["dynamic", "static"] = Field(
+        "dynamic",
+        description="`static` captures the model as one graph before the first step (`torch.compile`) and trains with "
+        "that; see `POST /v1/graphs/capture`.",
+    )
+    execution_fallback: Literal["fail", "dynamic"] | None = Field(
+        None,
+        description="With `static`: what happens to a model that cannot be captured. By default the job fails; with "
+        "`dynamic` it trains dynamically, and `execution` of the job says why.",
+    )
     seed: Seed | None = Field(None, description="Of initial weights, order and dropout; chosen and reported if absent.")
     reproducible: bool = Field(True, description="Use deterministic algorithms, so that a repeat gives the same bits.")
     on_non_finite: Literal["fail", "skip", "continue"] = Field(
@@ -142,6 +152,13 @@ class TrainingPlan(Section):
     @model_validator(mode="after")
     def _exactly_one_length(self) -> TrainingPlan:
         need_one(self, "epochs", "steps")
+        return self
+
+    @model_validator(mode="after")
+    def _fallback_of_static(self) -> TrainingPlan:
+        if self.execution == "dynamic" and self.execution_fallback is not None:
+            detail = "A fallback belongs to static execution; this job is dynamic anyway."
+            raise problem("conflict", detail, pointer="/execution_fallback", hint='Add "execution": "static".')
         return self
 
 

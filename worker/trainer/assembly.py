@@ -36,6 +36,7 @@ from worker.trainer.optim import build_optimizer
 from worker.trainer.precision import autocast, check_precision
 from worker.trainer.recorder import Recorder
 from worker.trainer.schedule import Schedule
+from worker.trainer.static import choose_forward
 from worker.trainer.steps import Windows
 from worker.trainer.update import build_update
 from worker.trainer.watch import Watch
@@ -84,6 +85,7 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
     _check_single_samples(trainer)
     if restored is not None:
         trainer.load_state_dict(restored)
+    trainer.forward = choose_forward(trainer, definition, job, line)
     return trainer
 
 

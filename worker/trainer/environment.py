@@ -67,6 +67,7 @@ def describe(job: Job, device: torch.device, definition_sha256: str) -> dict[str
         "reproducible": bool(job.training["reproducible"]),
         "definition_sha256": definition_sha256,
         "dataset_sha256": job.data.get("sha256"),
+        "execution": job.training["execution"],
     }
 
 
