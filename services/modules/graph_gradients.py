@@ -48,6 +48,8 @@ def choose_target(outputs: Mapping[str, Node], wanted: Wanted) -> Target:
         InvalidRequest: ``unknown_output``, ``out_of_range``, ``not_differentiable``.
     """
     names = list(outputs)
+    if not names:
+        raise _wrong("not_differentiable", "The model returns no tensor.", "output", "Let forward return one.")
     index = _output_index(names, [node.requires_grad for node in outputs.values()], wanted)
     name, node = names[index], outputs[names[index]]
     if not node.requires_grad:

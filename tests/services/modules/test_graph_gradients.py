@@ -148,6 +148,13 @@ def test_gradients_that_do_not_exist_are_refused(gradients, code, pointer, hint)
     assert hint in str(problem.hint)
 
 
+def test_a_model_that_returns_no_tensor_has_a_graph_but_no_gradients():
+    with pytest.raises(InvalidRequest) as caught:
+        traced(net(["return x.shape[0]"]), {"x": [1.0]})
+    assert (caught.value.code, caught.value.problems[0].pointer) == ("not_differentiable", "/gradients/output")
+    assert traced(net(["return x.shape[0]"]), {"x": [1.0]}, gradients=None)["outputs"] == []
+
+
 def test_a_backward_that_torch_refuses_is_the_definitions_problem():
     with pytest.raises(InvalidRequest) as caught:
         traced(net(["y = x * self.w", "y *= y", "return y.sum()"], W), {"x": [1.0, 2.0]})
