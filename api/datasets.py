@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from api import examples
 from api.dataset_views import DatasetList, DatasetPartList, DatasetPartView, DatasetPreviewView, DatasetView
@@ -21,6 +21,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 _UNCHANGED: Responses = {304: {"description": "It is as you know it (`If-None-Match`)."}}
 _BODY = (400, 401, 403, 408, 413, 415, 422, 429, 503)
+IdempotencyKey = Annotated[str | None, Header(description="Any text of yours, up to 255 characters.")]
 DatasetId = Annotated[str, Path(description="An id of yours, or the name of a built-in data set.")]
 
 
@@ -31,15 +32,23 @@ DatasetId = Annotated[str, Path(description="An id of yours, or the name of a bu
     responses={
         **answer(201, DatasetView, "The data set: `uploading` when its bytes are to follow, else `ready`."),
         **answer(200, DatasetView, "You have sent the same bytes, or begun to: this is that data set."),
-        **problems(*_BODY),
+        **problems(*sorted({*_BODY, 409})),
     },
     openapi_extra=json_request("DatasetRequest", examples.DATASETS, beside="application/octet-stream"),
 )
-def create_dataset(body: NewDatasetBody, caller: Writer, _slot: PreparationSlot, parts: ServiceParts) -> Response:
+def create_dataset(
+    *,
+    body: NewDatasetBody,
+    caller: Writer,
+    _slot: PreparationSlot,
+    parts: ServiceParts,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Begin an upload with a JSON body that names the `format`; then `PUT` the parts and `POST …/complete`.
 
     A file of up to 64 MiB can be the body itself: `?format=csv`. Tiny data can be in the JSON body: `columns` or
-    `rows`. These two are ready, or refused with every problem, at once.
+    `rows`. These two are ready, or refused with every problem, at once. The same bytes are the same data set; an upload
+    that begins with an `Idempotency-Key` begins once.
     """
     made = arrivals.arrive(
         parts.database,
@@ -48,9 +57,13 @@ def create_dataset(body: NewDatasetBody, caller: Writer, _slot: PreparationSlot,
         file=body.file,
         reader=parts.reader,
         settings=parts.settings,
+        idempotency_key=idempotency_key,
     )
     status = HTTPStatus.CREATED if made.created else HTTPStatus.OK
-    return json_answer(made.dataset, status=status, headers={"Location": made.dataset["links"]["self"]})
+    headers = {"Location": made.dataset["links"]["self"]}
+    if made.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return json_answer(made.dataset, status=status, headers=headers)
 
 
 @router.get(

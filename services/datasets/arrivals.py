@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from sqlalchemy.orm import Session
+
 from services.config import Settings
 from services.datasets import service, uploads
 from services.datasets.preparation import complete
@@ -14,6 +16,7 @@ from services.datasets.uploads import PartWriter
 from services.datasets.views import view
 from services.db.engine import Database
 from services.errors import InvalidRequest, UnsupportedFormat
+from services.idempotency import service as idempotency
 
 
 def arrive(
@@ -24,18 +27,22 @@ def arrive(
     file: PartWriter | None,
     reader: Reader,
     settings: Settings,
+    idempotency_key: str | None = None,
 ) -> Begun:
     """Begin an upload; with a ``file``, or with data in the request, also complete it.
+
+    What begins with a key begins once. Files and data need none: the same bytes are the same data set.
 
     Raises:
         InvalidRequest, UnsupportedFormat: what is wrong with the file; nothing is kept of it.
         BodyTooLarge, QuotaExceeded: see `service.begin`.
+        IdempotencyInProgress, IdempotencyMismatch, MalformedRequest: see `services.idempotency.service`.
         Unavailable: it could not be read right now.
     """
     written = file or _inline(database, tenant_id, request)
     if written is None:
         with database.session() as session:
-            return service.begin(session, tenant_id=tenant_id, request=request, settings=settings)
+            return _begin_once(session, tenant_id, request, settings, idempotency_key)
     with database.session() as session:
         known = service.find_same(session, tenant_id=tenant_id, request=request, source_sha256=written.sha256)
         if known is not None:
@@ -45,6 +52,20 @@ def arrive(
             session, tenant_id=tenant_id, dataset_id=begun["id"], number=1, written=written, settings=settings
         )
     return Begun(_completed(database, tenant_id, begun["id"], reader, settings), created=True)
+
+
+def _begin_once(
+    session: Session, tenant_id: str, request: DatasetRequest, settings: Settings, key: str | None
+) -> Begun:
+    if key is None:
+        return service.begin(session, tenant_id=tenant_id, request=request, settings=settings)
+    body = request.model_dump()
+    answer = idempotency.find_replay(session, tenant_id=tenant_id, key=key, body=body)
+    if answer is not None:
+        return Begun(answer, created=True, replayed=True)
+    begun = service.begin(session, tenant_id=tenant_id, request=request, settings=settings)
+    idempotency.remember(session, tenant_id=tenant_id, key=key, body=body, response=begun.dataset)
+    return begun
 
 
 def _completed(

@@ -188,11 +188,12 @@ def get_preview(database: Database, *, tenant_id: str, dataset_id: str, rows: in
             if dataset.profile is None or dataset.info is None:
                 raise Conflict(f"The data set is {dataset.state}, not ready.", hint="Complete its upload first.")
             profile, total = dataset.profile, dataset.info["rows"]
+    shown = {name: values[:rows] for name, values in profile["preview"].items()}
     return {
         "object": "dataset_preview",
         "dataset_id": dataset_id,
         "total_rows": total,
-        "rows": min(rows, total),
-        "columns": {name: values[:rows] for name, values in profile["preview"].items()},
+        "rows": len(next(iter(shown.values()))),
+        "columns": shown,
         "statistics": profile["statistics"],
     }

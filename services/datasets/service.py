@@ -13,7 +13,7 @@ from services.config import Settings
 from services.datasets import repository
 from services.datasets.catalog import DATASETS, DatasetInfo
 from services.datasets.schema import FORMATS, DatasetRequest
-from services.datasets.views import builtin_view, view
+from services.datasets.views import brief_view, builtin_view, view
 from services.db.dataset_models import Dataset
 from services.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound, Problem, QuotaExceeded, UnsupportedFormat
 from services.identifiers import check_id, new_id
@@ -26,10 +26,11 @@ _OPEN = ("uploading", "preparing")
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A data set that is to be filled, or one that the tenant has already."""
+    """A data set that is to be filled, or one that the tenant has already; or the answer to an earlier request."""
 
     dataset: dict[str, Any]
     created: bool
+    replayed: bool = False
 
 
 def read_request(body: dict[str, Any]) -> DatasetRequest:
@@ -149,7 +150,7 @@ def get_dataset(session: Session, *, tenant_id: str, dataset_id: str) -> dict[st
 def list_datasets(
     session: Session, *, tenant_id: str, limit: int = 20, after: str | None = None, owner: Owner | None = None
 ) -> Page:
-    """Return a page: the tenant's own, newest first, then the built-in ones.
+    """Return a page: the tenant's own, newest first and without the names of classes, then the built-in ones.
 
     Raises:
         InvalidRequest: ``invalid_cursor``.
@@ -157,7 +158,7 @@ def list_datasets(
     rows: list[dict[str, Any]] = []
     if owner != "builtin" and after not in DATASETS:
         own = repository.page(session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after))
-        rows += [view(one) for one in own]
+        rows += [brief_view(one) for one in own]
     if owner != "own" and len(rows) <= limit:
         rows += [builtin_view(one) for one in _builtins_after(after)]
     return Page.of(rows[: limit + 1], limit=limit)

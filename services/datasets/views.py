@@ -9,6 +9,12 @@ from services.db.dataset_models import Dataset, DatasetPart
 from services.pages import timestamp
 
 
+def brief_view(dataset: Dataset) -> dict[str, Any]:
+    """Return the view for a list: how many classes a column has, but not their names."""
+    whole = view(dataset)
+    return {**whole, "columns": whole["columns"] and {name: _brief(one) for name, one in whole["columns"].items()}}
+
+
 def view(dataset: Dataset) -> dict[str, Any]:
     """Return what ``GET /v1/datasets/{id}`` answers for a tenant's own data set."""
     info = dataset.info or {}
@@ -63,6 +69,10 @@ def part_view(part: DatasetPart) -> dict[str, Any]:
         "size_bytes": part.size_bytes,
         "sha256": part.sha256,
     }
+
+
+def _brief(column: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in column.items() if name != "class_names"}
 
 
 def _links(dataset_id: str) -> dict[str, str]:

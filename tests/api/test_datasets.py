@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -290,3 +291,38 @@ def test_a_job_that_asks_for_what_is_not_there_is_told_where(client, problem, da
     }
     found = problem(client.post("/v1/jobs?validate_only=true", json=request), 422)
     assert (found["errors"][0]["code"], found["errors"][0]["pointer"]) == (code, pointer), found
+
+
+def test_an_upload_that_begins_with_a_key_begins_once(client, problem):
+    headers = {"Idempotency-Key": "begin-once"}
+    first = client.post("/v1/datasets", json={"format": "csv", "name": "a"}, headers=headers)
+    again = client.post("/v1/datasets", json={"format": "csv", "name": "a"}, headers=headers)
+    assert (first.json()["id"], again.headers["idempotent-replayed"]) == (again.json()["id"], "true")
+    other = client.post("/v1/datasets", json={"format": "csv", "name": "b"}, headers=headers)
+    assert problem(other, 422)["code"] == "idempotency_mismatch"
+    assert len(client.get("/v1/datasets?owner=own").json()["data"]) == 1
+
+
+def test_completions_at_once_make_one_data_set(caller, problem):
+    client = caller.client
+    begun = client.post("/v1/datasets", json={"format": "csv"}).json()
+    content = b"a,b\n" + b"".join(b"%d,%d\n" % (row, row) for row in range(40_000))
+    client.put(f"{begun['links']['parts']}/1", content=content)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: client.post(begun["links"]["complete"]), range(4)))
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    done = [answer.json() for answer in answers if answer.status_code == 200]
+    assert done
+    assert all(one == done[0] for one in done)
+    assert client.get(begun["links"]["self"]).json()["rows"] == 40_000
+
+
+def test_names_of_classes_are_not_repeated_in_lists_and_may_not_be_endless(client, problem):
+    upload(client, CSV)
+    (listed,) = client.get("/v1/datasets?owner=own").json()["data"]
+    assert listed["columns"]["label"]["classes"] == 2
+    assert "class_names" not in listed["columns"]["label"]
+    wide = b"a,b,c\n" + b"".join(
+        b",".join(b"%s-%05d" % (c * 190, row) for c in (b"a", b"b", b"c")) + b"\n" for row in range(9000)
+    )
+    assert problem(upload(client, wide), 422)["code"] == "too_many_classes"

@@ -104,7 +104,8 @@ class Column:
     def _look_for_numbers(self, stripped: Sequence[str], present: Sequence[str], lines: Sequence[int]) -> None:
         if self._integers:
             self._integers = all(map(_INTEGER.match, present))
-        good = present if self._integers else [cell for cell in present if _NUMBER.match(cell)]
+        plain = self._integers or _are_plain_numbers(present)
+        good = present if plain else [cell for cell in present if _NUMBER.match(cell)]
         self._number_count += len(good)
         if len(good) < len(present):
             strays = (
@@ -142,6 +143,19 @@ class Column:
             refuse("too_many_classes", detail, hint='Declare it as "text".')
         self._type = "category"
         self._codes = {name: code for code, name in enumerate(sorted(self._distinct))}
+
+
+def _are_plain_numbers(cells: Sequence[str]) -> bool:
+    """Whether all are numbers, told by Python's own quick parser; it also takes 1_000 and digits of other scripts."""
+    text = "".join(cells)
+    if "_" in text or not text.isascii():
+        return False
+    try:
+        for _ in map(float, cells):
+            pass
+    except ValueError:
+        return False
+    return True
 
 
 def _is_code(cell: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from services.datasets.limits import MAX_CELL_BYTES, MAX_COLUMNS, MAX_LINE_BYTES, MAX_ROWS
 from services.datasets.parsing.cells import Column, is_number
@@ -17,6 +19,7 @@ from services.datasets.parsing.table import Table, check_name
 _BATCH_ROWS = 4096
 _DELIMITERS = (",", ";", "\t", "|")
 _LOOK_ROWS = 20
+_BLOCK_BYTES = 1 << 20  # less than a line may have, so that a line that is too long spans blocks
 Row = list[str]
 
 
@@ -36,7 +39,7 @@ def read_csv(path: Path, options: Mapping[str, Any]) -> Table:
             ``invalid_number``, ``duplicate_name``, ``unknown_column``, ``empty_dataset``, each with the line.
     """
     csv.field_size_limit(MAX_CELL_BYTES)
-    _check_encoding(path)
+    _check_lines(path)
     delimiter = options.get("delimiter") or _find_delimiter(path)
     names, skipped = _names(path, delimiter, options.get("header"))
     types = options.get("types") or {}
@@ -60,34 +63,35 @@ def _batches(path: Path, delimiter: str, width: int, skipped: int) -> Iterator[B
     total = 0
     rows = itertools.islice(_rows(path, delimiter), skipped, None)
     while chunk := list(itertools.islice(rows, _BATCH_ROWS)):
-        for line, row in chunk:
-            if len(row) != width:
-                detail = f"Line {line} has {len(row)} cells, but there are {width} columns."
-                refuse("ragged_row", detail, hint="Give every line as many cells; quote cells with the delimiter.")
+        lines, cells = [line for line, _ in chunk], [row for _, row in chunk]
+        if set(map(len, cells)) != {width}:
+            _refuse_ragged(chunk, width)
         total += len(chunk)
         if total > MAX_ROWS:
             refuse("too_many_rows", f"The file has more than {MAX_ROWS} rows.")
-        lines, cells = [line for line, _ in chunk], [row for _, row in chunk]
         yield Batch(lines, list(zip(*cells, strict=True)))
+
+
+def _refuse_ragged(chunk: Iterable[tuple[int, Row]], width: int) -> None:
+    line, row = next((line, row) for line, row in chunk if len(row) != width)
+    detail = f"Line {line} has {len(row)} cells, but there are {width} columns."
+    refuse("ragged_row", detail, hint="Give every line as many cells; quote cells with the delimiter.")
 
 
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, Row]]:
     """Yield (line, cells) of every row that is not blank; lines count from 1."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(_lines(file), delimiter=delimiter, strict=True)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
         began = 1
-        while True:
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                _refuse_syntax(error, began)
-            if len(row) > MAX_COLUMNS:
-                refuse("too_many_columns", f"Line {began} has {len(row)} cells: at most {MAX_COLUMNS} columns.")
-            if row:
-                yield began, row
-            began = reader.line_num + 1
+        try:
+            for row in reader:
+                if len(row) > MAX_COLUMNS:
+                    refuse("too_many_columns", f"Line {began} has {len(row)} cells: at most {MAX_COLUMNS} columns.")
+                if row:
+                    yield began, row
+                began = reader.line_num + 1
+        except csv.Error as error:
+            _refuse_syntax(error, began)
 
 
 def _refuse_syntax(error: csv.Error, line: int) -> NoReturn:
@@ -99,32 +103,37 @@ def _refuse_syntax(error: csv.Error, line: int) -> NoReturn:
     refuse("invalid_csv", f"Line {line} is no CSV: {error}.")
 
 
-def _lines(file: TextIO) -> Iterator[str]:
-    """Yield lines, never holding more of one than the limit."""
-    for number in itertools.count(1):
-        line = file.readline(MAX_LINE_BYTES)
-        if len(line) >= MAX_LINE_BYTES:
-            refuse("cell_too_large", f"Line {number} is longer than {MAX_LINE_BYTES} characters.")
-        if not line:
-            return
-        if "\0" in line:
-            refuse("invalid_character", f"Line {number} holds a NUL character.", hint="Is this really a CSV file?")
-        yield line
-
-
-def _check_encoding(path: Path) -> None:
+def _check_lines(path: Path) -> None:
+    """Refuse lines that are too long, hold a NUL or are not UTF-8; sound files pay for a quick look alone."""
+    if _looks_sound(path):
+        return
     with path.open("rb") as file:
-        for number in itertools.count(1):
-            line = file.readline(MAX_LINE_BYTES)
-            if not line:
-                return
+        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES), b""), 1):
+            if len(line) >= MAX_LINE_BYTES:
+                refuse("cell_too_large", f"Line {number} is longer than {MAX_LINE_BYTES} bytes.")
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
-                if len(line) >= MAX_LINE_BYTES:  # a character may be cut here; the line is refused for its length
-                    return
                 detail = f"Line {number} is not UTF-8: byte {line[error.start]:#04x} at column {error.start + 1}."
                 refuse("invalid_encoding", detail, hint="Save the file as UTF-8.")
+            if b"\0" in line:
+                refuse("invalid_character", f"Line {number} holds a NUL character.", hint="Is this really a CSV file?")
+
+
+def _looks_sound(path: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    since_line_end = 0
+    with path.open("rb") as file:
+        for block in iter(partial(file.read, _BLOCK_BYTES), b""):
+            first = block.find(b"\n")
+            if since_line_end + (len(block) if first < 0 else first) >= MAX_LINE_BYTES or b"\0" in block:
+                return False
+            since_line_end = since_line_end + len(block) if first < 0 else len(block) - block.rfind(b"\n")
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError:
+                return False
+    return not decoder.getstate()[0]
 
 
 def _find_delimiter(path: Path) -> str:
@@ -142,7 +151,7 @@ def _find_delimiter(path: Path) -> str:
 def _lenient(path: Path, delimiter: str) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            yield from filter(None, csv.reader(_lines(file), delimiter=delimiter))
+            yield from filter(None, csv.reader(file, delimiter=delimiter))
         except csv.Error:
             return
 

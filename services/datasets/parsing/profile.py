@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.datasets.limits import MAX_PREVIEW_ROWS
+from services.datasets.limits import MAX_PREVIEW_ROWS, MAX_PREVIEW_VALUES
 from services.datasets.parsing.table import Table, Values, blocks
 
 _BINS = 20
@@ -21,9 +21,11 @@ _SHOWN_CHARACTERS = 200
 
 def profile(table: Table) -> dict[str, Any]:
     """Return ``{"statistics": {column: …}, "preview": {column: [value of row 0, …]}}``; NaN and infinities are None."""
+    a_row = sum(_values_shown(values) for values in table.values())
+    rows = max(1, min(MAX_PREVIEW_ROWS, MAX_PREVIEW_VALUES // a_row))
     return {
         "statistics": {name: statistics(values) for name, values in table.items()},
-        "preview": {name: preview(values) for name, values in table.items()},
+        "preview": {name: preview(values, rows) for name, values in table.items()},
     }
 
 
@@ -40,7 +42,7 @@ def statistics(values: Values) -> dict[str, Any]:
     return _numbers(values)
 
 
-def preview(values: Values, rows: int = MAX_PREVIEW_ROWS) -> list[Any]:
+def preview(values: Values, rows: int) -> list[Any]:
     """Return the first rows; of a row with many values the first ones, flat."""
     if values.offsets is not None:
         ends = values.offsets[: rows + 1]
@@ -53,6 +55,11 @@ def preview(values: Values, rows: int = MAX_PREVIEW_ROWS) -> list[Any]:
         head = head.reshape(len(head), -1)
         return [[_plain(one) for one in row] for row in head[:, :_SHOWN_VALUES].tolist()]
     return [_plain(one) for one in head.tolist()]
+
+
+def _values_shown(values: Values) -> int:
+    """Return how many values of a row are shown."""
+    return 1 if values.offsets is not None else min(_SHOWN_VALUES, math.prod(values.array.shape[1:]))
 
 
 def _classes(values: Values) -> dict[str, Any]:

@@ -13,7 +13,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from services.datasets.limits import MAX_CLASSES, MAX_COLUMNS, MAX_DIMENSIONS, MAX_NAME_CHARACTERS, MAX_ROWS
+from services.datasets.limits import (
+    MAX_CLASSES,
+    MAX_COLUMNS,
+    MAX_DIMENSIONS,
+    MAX_NAME_CHARACTERS,
+    MAX_NAMES_BYTES,
+    MAX_ROWS,
+)
 from services.datasets.parsing.refusal import refuse, shown
 
 Kind = Literal["number", "category", "text", "image", "token"]
@@ -73,7 +80,7 @@ def checked(table: Mapping[str, Values]) -> Table:
 
     Raises:
         InvalidRequest: ``empty_dataset``, ``too_many_columns``, ``too_many_rows``, ``row_count_mismatch``,
-            ``invalid_name``, ``unsupported_dtype``, ``invalid_shape``.
+            ``invalid_name``, ``unsupported_dtype``, ``invalid_shape``, ``too_many_classes``.
     """
     if not table:
         refuse("empty_dataset", "The file has no column.")
@@ -90,7 +97,16 @@ def checked(table: Mapping[str, Values]) -> Table:
         refuse("empty_dataset", "The file has no rows.")
     if rows[first] > MAX_ROWS:
         refuse("too_many_rows", f"{rows[first]} rows are too many: at most {MAX_ROWS}.")
+    _check_names_size(table)
     return {name: _storable(name, values) for name, values in table.items()}
+
+
+def _check_names_size(table: Mapping[str, Values]) -> None:
+    sizes = {name: sum(len(one.encode()) for one in values.class_names) for name, values in table.items()}
+    if sum(sizes.values()) > MAX_NAMES_BYTES:
+        largest = max(sizes, key=lambda name: sizes[name])
+        detail = f"The names of all classes take over {MAX_NAMES_BYTES} bytes, most of them in {shown(largest)}."
+        refuse("too_many_classes", detail, hint='Declare such columns as "text", or leave them out.')
 
 
 def check_name(name: str) -> None:
