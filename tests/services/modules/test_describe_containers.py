@@ -150,7 +150,7 @@ class Walks(nn.Module):
         self.a = linear()
 
     def forward(self, x):
-        for module in self.modules():
+        for _module in self.modules():
             x = x + 1 if x.sum() > 0 else self.a(x)
         return x
 
@@ -160,4 +160,4 @@ def test_what_cannot_be_written_out_is_refused_by_its_line():
         describe(Walks())
     number = caught.value.problems[0].detail.split(".py:")[1].split(":")[0]
     line = Path(__file__).read_text().splitlines()[int(number) - 1].strip()
-    assert line == "for module in self.modules():"
+    assert line == "for _module in self.modules():"
