@@ -51,6 +51,9 @@ class Calling(Values):
         except Unusable as error:
             self.stop("invalid_argument", f"This cannot be computed: {error}.", place)
 
+    def on_call(self, name: str) -> None:
+        """A function of torch is called: for who watches."""
+
     def arguments(self, node: ast.Call, frame: Frame, place: Place) -> tuple[list[Any], dict[str, Any]]:
         """Return the values of a call's arguments."""
         positional = self._items(node.args, frame, place)
@@ -74,6 +77,7 @@ class Calling(Values):
             return self._limited(lambda: call_math(function.attr, arguments), place)
         if space:
             check_elements(function.attr, arguments, place, self.problems)
+            self.on_call(function.attr)
             return TENSOR
         if isinstance(function.value, ast.Name) and function.value.id == "self":
             return self.own_method(function.attr, arguments, frame, place)

@@ -76,6 +76,7 @@ def _added(name: str, arguments: list[Any]) -> int:
 
 def _node_method(owner: Node, name: str, arguments: list[Any]) -> object:
     if name == "requires_grad_":
+        owner.trainable = not (arguments and arguments[0] is False)
         return owner
     if name in {"items", "keys", "values"} and owner.type in TABLES:
         table: dict[str, Any] = {**owner.values, **owner.children}

@@ -19,12 +19,14 @@ from services.definition.limits import (
     MAX_TREE_DEPTH,
 )
 from services.definition.parsing import type_name
+from services.definition.partial import evaluate_sound
 from services.definition.positions import module
 from services.definition.problems import Place, Problems, Stopped, nearest_hint
 from services.definition.program import Function, Module, Program
 from services.definition.recursion import bound_recursion
 from services.definition.scope import Library, Scope
 from services.definition.tree import Node
+from services.errors import Problem
 
 FORMAT = "model/1"
 _MEMBERS = ("format", "modules", "model", "inputs", "outputs")
@@ -84,14 +86,24 @@ def _checked(document: object, place: Place, problems: Problems) -> Definition |
     outputs = check_outputs(full.get("outputs", []), place.child("outputs"), problems)
     _check_references(library, full, place)
     if problems.found:
+        modules = place.child("modules").pointer
+        whole = "model" in full and not any(_is_of_model(problem, model_place, modules) for problem in problems.found)
+        evaluate_sound(program, model_place if whole else None, place, problems)
         return None
     tree = evaluate(program, model_place, problems)
+    if problems.found:
+        evaluate_sound(program, None, place, problems)
     _check_tree(tree, model_place, problems)
     _check_count(program, tree, inputs, place.child("inputs"), problems)
     canonical = {name: copy.deepcopy(full[name]) for name in _MEMBERS if name in full}
     names = inputs_of(program, tree)
     bare = model_place == place
     return Definition(canonical, digest(canonical), inputs, outputs, program, tree, names, bare)
+
+
+def _is_of_model(problem: Problem, model_place: Place, modules: str) -> bool:
+    inside = problem.pointer == model_place.pointer or problem.pointer.startswith(f"{model_place.pointer}/")
+    return inside and not problem.pointer.startswith(f"{modules}/")
 
 
 def _check_tree(tree: Node, place: Place, problems: Problems) -> None:

@@ -1,16 +1,18 @@
-"""Edits of a model by path: add, remove, replace, rename, freeze, unfreeze; and which weights carry over."""
+"""Edits of a model by path: add, remove, replace, rename, freeze, unfreeze."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from services.definition.document import Definition, check
-from services.definition.paths import Paths, label, refuse
+from services.definition.construction import construction
+from services.definition.document import Definition
+from services.definition.edit_report import Edited, report
+from services.definition.paths import Paths, Slot, check_used, label, refuse
 from services.definition.problems import nearest_hint
+from services.definition.syntax import computed_members
 from services.errors import InvalidRequest, Problem
 
 OPERATIONS = {
@@ -23,19 +25,6 @@ OPERATIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Edited:
-    """The new definition, and for every layer of it where its weights come from."""
-
-    definition: Definition
-    carried: dict[str, str] = field(default_factory=dict)
-    """New path → old path, for modules of equal class and arguments."""
-    new: tuple[str, ...] = ()
-    """Paths whose weights are drawn anew."""
-    dropped: tuple[str, ...] = ()
-    """Old paths that are gone."""
-
-
 def edit(definition: Definition, operations: Sequence[dict[str, Any]], *, pointer: str = "") -> Edited:
     """Apply ``operations`` in order, each ``{"op", "path", …}``; ``path`` is that of ``named_modules``.
 
@@ -46,26 +35,60 @@ def edit(definition: Definition, operations: Sequence[dict[str, Any]], *, pointe
     """
     current = definition
     origins = {path: path for path, _ in definition.tree.walk()}
+    copies: dict[str, str] = {}
     for index, operation in enumerate(operations):
         where = f"{pointer}/{index}"
+        _check_operation(operation, where)
+        _check_rewritten(operation, current, copies, where)
         document = copy.deepcopy(current.document)
-        moved = _apply(operation, document, current, where)
+        paths = Paths(document, current)
+        moved = _apply(operation, paths, where)
+        paths.finish()
+        copies |= {new: copies.get(old, old) for new, old in paths.copies.items()}
         try:
-            after = check(document)
+            after = check_used(document)
         except InvalidRequest as error:
-            raise InvalidRequest([Problem(p.code, p.detail, where, p.hint) for p in error.problems]) from None
+            raise InvalidRequest([_at(problem, where) for problem in error.problems]) from None
         origins = _follow(origins, moved, after)
         current = after
-    return _report(definition, current, origins)
+    return report(definition, current, origins, copies)
+
+
+def _at(problem: Problem, where: str) -> Problem:
+    """Return a problem of the edited document as one of the operation that brought it about."""
+    column = f", column {problem.column}" if problem.column else ""
+    place = f" (in the edited definition, at {problem.pointer}{column})" if problem.pointer else ""
+    return Problem(problem.code, f"{problem.detail}{place}", where, problem.hint)
+
+
+def _check_rewritten(operation: dict[str, Any], current: Definition, copies: dict[str, str], where: str) -> None:
+    """Make sure that writing out what is around the path changes nothing: neither parts nor initial draws."""
+    document = copy.deepcopy(current.document)
+    paths = Paths(document, current)
+    reach = paths.items if operation["op"] == "add" else paths.slot
+    reach(operation["path"], f"{where}/path")
+    paths.finish()
+    if not paths.rewritten:
+        return
+    names = copies | {new: copies.get(old, old) for new, old in paths.copies.items()}
+    try:
+        after = check_used(document)
+    except InvalidRequest as error:
+        raise InvalidRequest([_at(problem, where) for problem in error.problems]) from None
+    before, now = construction(current, names), construction(after, names)
+    if before[0] != now[0]:
+        detail = f"What makes {operation['path']!r} cannot be written out: one module of it stands at several places."
+        raise refuse(detail, f"{where}/path", "Edit the definition itself.")
+    if before[1] != now[1]:
+        detail = f"What makes {operation['path']!r} cannot be written out: its layers are made in another order."
+        raise refuse(detail, f"{where}/path", "Edit the definition itself.")
 
 
 Moves = dict[str, str | None]
 """Old path → new path of the modules that an operation touches; ``None`` says that it is gone."""
 
 
-def _apply(operation: dict[str, Any], document: dict[str, Any], checked: Definition, where: str) -> Moves:
-    _check_operation(operation, where)
-    paths = Paths(document, checked)
+def _apply(operation: dict[str, Any], paths: Paths, where: str) -> Moves:
     makers = {"add": _add, "remove": _remove, "replace": _replace, "rename": _rename}
     if operation["op"] in makers:
         return makers[operation["op"]](operation, paths, where)
@@ -107,6 +130,9 @@ def _add(operation: dict[str, Any], paths: Paths, where: str) -> Moves:
 def _remove(operation: dict[str, Any], paths: Paths, where: str) -> Moves:
     path = operation["path"]
     slot = paths.slot(path, f"{where}/path")
+    _check_part(slot, path, f"{where}/path")
+    _check_computed_uses(slot, path, paths, where)
+    paths.release(slot)
     parent = path.rpartition(".")[0]
     moves = _shifted(slot.items, parent, slot.index + 1, -1) if slot.kind == "layer" else {}
     del slot.items[slot.index]
@@ -115,6 +141,7 @@ def _remove(operation: dict[str, Any], paths: Paths, where: str) -> Moves:
 
 def _replace(operation: dict[str, Any], paths: Paths, where: str) -> Moves:
     slot = paths.slot(operation["path"], f"{where}/path")
+    paths.release(slot)
     slot.owner[slot.key] = operation["module"]
     return {operation["path"]: operation["path"]}
 
@@ -122,23 +149,60 @@ def _replace(operation: dict[str, Any], paths: Paths, where: str) -> Moves:
 def _rename(operation: dict[str, Any], paths: Paths, where: str) -> Moves:
     path, name = operation["path"], operation["name"]
     slot = paths.slot(path, f"{where}/path")
+    _check_part(slot, path, f"{where}/path")
     if slot.owner is slot.items:
         raise refuse("The layers here are numbered; they have no names to change.", f"{where}/path")
-    slot.items[slot.index] = {name: slot.owner[slot.key]}
-    if slot.definition is not None:
+    if slot.kind == "item" and slot.definition is not None:
+        _check_computed_uses(slot, path, paths, where)
         body = paths.modules[slot.definition]
-        old = path.rpartition(".")[2]
-        paths.modules[slot.definition] = _renamed(body, re.compile(rf"\bself\.{old}\b"), f"self.{name}")
+        slot.items[slot.index] = {name: slot.owner[slot.key]}
+        paths.modules[slot.definition] = _renamed(body, path.rpartition(".")[2], name)
+    else:
+        slot.items[slot.index] = {name: slot.owner[slot.key]}
     parent = path.rpartition(".")[0]
     return {path: f"{parent}.{name}" if parent else name}
 
 
-def _renamed(value: Any, pattern: re.Pattern[str], new: str) -> Any:  # noqa: ANN401 - any JSON
+def _check_part(slot: Slot, path: str, pointer: str) -> None:
+    if slot.kind == "model":
+        raise refuse("This is the model itself.", pointer, "Replace it, or edit what is below it.")
+
+
+def _check_computed_uses(slot: Slot, path: str, paths: Paths, where: str) -> None:
+    """Refuse to take away a name that a forward may compute: ``self['stage' + str(i)]``."""
+    if slot.kind != "item" or slot.definition is None:
+        return
+    name, body = path.rpartition(".")[2], paths.modules[slot.definition]
+    for member in ("forward", "methods"):
+        for pointer, text in _texts(body.get(member), f"/modules/{slot.definition}/{member}"):
+            if any(name.startswith(head) for head in computed_members(text)):
+                detail = f"{slot.definition} reads its parts by names that it computes: {text!r:.80} (at {pointer})."
+                raise refuse(detail, f"{where}/path", "Change that statement first, or replace the part.")
+
+
+def _texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON
     if isinstance(value, str):
-        return pattern.sub(new, value)
+        yield pointer, value
+    rows = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in rows:
+        yield from _texts(item, f"{pointer}/{key}")
+
+
+def _renamed(value: Any, old: str, new: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return a definition in which its part has another name: in code, and in the paths of ties and weight rules."""
+    if isinstance(value, str):
+        return re.sub(rf"\bself\.{old}\b", f"self.{new}", value)
     if isinstance(value, list):
-        return [_renamed(item, pattern, new) for item in value]
-    return {k: _renamed(v, pattern, new) for k, v in value.items()} if isinstance(value, dict) else value
+        return [_renamed(item, old, new) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _renamed(item, old, new) for key, item in value.items()}
+    head = re.compile(rf"(self\.)?{old}(?=\.|\Z)")
+    if isinstance(value.get("tie"), list):
+        found["tie"] = [head.sub(new, path, count=1) if head.match(path) else path for path in value["tie"]]
+    if isinstance(value.get("name"), str) and isinstance(value.get("init"), str):
+        found["name"] = head.sub(new, value["name"], count=1) if head.match(value["name"]) else value["name"]
+    return found
 
 
 def _freeze(operation: dict[str, Any], paths: Paths, where: str) -> Moves:
@@ -179,18 +243,3 @@ def _moved(path: str, moves: Moves) -> str | None:
         if path == old or path.startswith(f"{old}."):
             return None if new is None else new + path[len(old) :]
     return path
-
-
-def _report(before: Definition, after: Definition, origins: dict[str, str]) -> Edited:
-    carried: dict[str, str] = {}
-    new: list[str] = []
-    for path, node in after.tree.walk():
-        origin = before.tree.find(origins[path]) if path in origins else None
-        same = origin is not None and origin.type == node.type and origin.arguments == node.arguments
-        if same and not node.is_container():
-            carried[path] = origins[path]
-        elif not node.children:
-            new.append(path)
-    kept = set(carried.values())
-    gone = [path for path, node in before.tree.walk() if path not in kept and not node.children]
-    return Edited(after, carried, tuple(new), tuple(gone))

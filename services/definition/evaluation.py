@@ -35,6 +35,8 @@ def evaluate(program: Program, place: Place, problems: Problems) -> Node:
 class Evaluation(Interpreter):
     """Builds the tree: constructors, macros, parameters, and the statements of ``__init__``."""
 
+    most_calls = MAX_RECURSIVE_CALLS
+
     def __init__(self, program: Program, problems: Problems) -> None:
         super().__init__(program, problems)
         self._made: dict[str, object] = {}
@@ -66,8 +68,12 @@ class Evaluation(Interpreter):
             result = self._returned(definition.body, Frame(names, None, place))
         self._stack.pop()
         if key and (isinstance(result, Node) or _is_plain([result])):
-            self._made[key] = result.clone(place) if isinstance(result, Node) else result
+            self.remember(key, result, place)
         return result
+
+    def remember(self, key: str, result: object, place: Place) -> None:
+        """Keep what a definition gave, as it is now."""
+        self._made[key] = result.clone(place) if isinstance(result, Node) else result
 
     def _again(self, known: object, place: Place) -> object:
         """Return what a definition gave before for the same arguments."""
@@ -82,12 +88,12 @@ class Evaluation(Interpreter):
         recursive = any(call_of.startswith(f"{name}(") for _, call_of in self._stack)
         self._recursive_calls += recursive
         endless = bool(key) and key in {known for known, _ in self._stack}
-        deep, many = len(self._stack) >= MAX_BUILD_DEPTH, self._recursive_calls > MAX_RECURSIVE_CALLS
+        deep, many = len(self._stack) >= MAX_BUILD_DEPTH, self._recursive_calls > self.most_calls
         self._stack.append((key, call))
         if endless or (recursive and (deep or many)):
             chain = [text for _, text in self._stack]
             shown = [*chain[:3], "…", *chain[-2:]] if len(chain) > 5 else chain
-            how = "without end" if endless else f"more than {MAX_BUILD_DEPTH if deep else MAX_RECURSIVE_CALLS} times"
+            how = "without end" if endless else f"more than {MAX_BUILD_DEPTH if deep else self.most_calls} times"
             detail = f"{name} contains itself {how}{', each inside the last' if deep else ''}: {' → '.join(shown)}."
             self.stop("recursive_definition", detail, place, _END)
         if deep:
@@ -106,10 +112,14 @@ class Evaluation(Interpreter):
         node.values.update({name: names[name] for name in definition.constants if name in names})
         self.run_body(definition.constructor.body, Frame(dict(names), node, place))
         node.size = 1 + sum(child.size for child in node.children.values())
+        self.probe(definition, node)
+        return node
+
+    def probe(self, definition: Module, node: Node) -> None:
+        """Walk the forward and the methods of a module that was just made."""
         for function in (definition.forward, *definition.methods):
             if not function.name.startswith("_"):
                 Probe(self.program, self.problems).run(function, node)
-        return node
 
     def bound(
         self, parameters: list[Parameter], arguments: list[object], keywords: dict[str, object], place: Place

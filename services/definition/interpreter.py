@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 
 from services.definition.calling import Calling
-from services.definition.problems import place_of
+from services.definition.problems import Place, place_of
 from services.definition.tree import UNKNOWN, Node, Opaque
 from services.definition.values import Frame
 
@@ -61,6 +62,7 @@ class Interpreter(Calling):
             return
         items = self.iterable(self.value(loop.iter, frame), frame.place)
         self.spend_turns(len(items), frame.place)
+        self.on_loop(frame.place, items)
         before = self.turns_left, self.modules_left
         for index, item in enumerate(items):
             if index == 1:
@@ -74,7 +76,15 @@ class Interpreter(Calling):
 
     def run_if(self, branch: ast.If, frame: Frame) -> None:
         """Run one branch."""
-        self.run_body(branch.body if self.truth(branch.test, frame) else branch.orelse, frame)
+        taken = self.truth(branch.test, frame)
+        self.on_branch(frame.place, taken=taken)
+        self.run_body(branch.body if taken else branch.orelse, frame)
+
+    def on_loop(self, place: Place, items: Sequence[object]) -> None:
+        """A loop begins: for who watches."""
+
+    def on_branch(self, place: Place, *, taken: bool) -> None:
+        """A condition was decided: for who watches."""
 
     def run_assert(self, statement: ast.Assert, frame: Frame) -> None:
         """Check an assertion about the parameters of a definition."""

@@ -39,6 +39,8 @@ class Node:
     """Where each constructor argument stands."""
     size: int = 1
     """Number of modules from here down, as a bound."""
+    trainable: bool = True
+    """Whether ``requires_grad_(False)`` was left out."""
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Node]]:
         """Iterate over (path, module), parents first, as ``named_modules`` names them."""
@@ -79,13 +81,13 @@ class Node:
         if known is not None:
             return known
         if not self.children and not self.values:  # most modules are leaves
-            copy = Node(self.type, place, self.arguments, {}, {}, self.places, self.size)
+            copy = Node(self.type, place, self.arguments, {}, {}, self.places, self.size, self.trainable)
         else:
             children = {name: child.clone(child.place, seen) for name, child in self.children.items()}
             values = {
                 k: children.get(k, v) if isinstance(v, Node) else _copied(v, seen) for k, v in self.values.items()
             }
-            copy = Node(self.type, place, self.arguments, children, values, self.places, self.size)
+            copy = Node(self.type, place, self.arguments, children, values, self.places, self.size, self.trainable)
         seen[id(self)] = copy
         return copy
 

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from services.checkpoints.service import tensor_shapes
 from services.db.models import Model
 from services.definition import check
-from services.definition.edit import Edited, edit
+from services.definition.edit import edit
+from services.definition.edit_report import Edited
 from services.errors import InvalidRequest, NotFound, Problem
 from services.models.service import create_model, get_model
 from services.preflight import Preflight
