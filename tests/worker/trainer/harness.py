@@ -40,6 +40,11 @@ class Line:
     def last(self):
         return self.events[-1]
 
+    @property
+    def last_latest(self):
+        """The newest value of each series."""
+        return self.of("metrics")[-1]["latest"]
+
     def series(self, name):
         """Return {step: value} of one series, put together from all events."""
         points = {}
