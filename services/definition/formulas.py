@@ -101,7 +101,8 @@ class _Reading:
             if not ready:
                 circle = ", ".join(repr(self._sources[index].name) for index in waiting if self._sources[index].name)
                 place = self._sources[next(iter(waiting))].place
-                self.problems.add("recursive_definition", f"These use each other in a circle: {circle}.", place)
+                hint = "A term that has the name of an output needs another name." if self._vocabulary.open else None
+                self.problems.add("recursive_definition", f"These use each other in a circle: {circle}.", place, hint)
                 break
             ordered += ready
             waiting = {index: uses for index, uses in waiting.items() if index not in ready}
