@@ -206,6 +206,32 @@ REQUESTS: dict[str, dict[str, Any]] = {
             "training": {**_PLAN, "epochs": 1},
         },
     },
+    "autoencoder": {
+        "summary": "Several outputs, a loss of several terms, and a metric of one's own",
+        "value": {
+            "model": {
+                "format": "model/1",
+                "modules": {
+                    "Sparse": {
+                        "init": [{"encoder": "Linear(64, 16)"}, {"decoder": "Linear(16, 64)"}],
+                        "forward": ["code = F.relu(self.encoder(x))", "return self.decoder(code), code"],
+                    }
+                },
+                "model": "Sparse()",
+                "inputs": [{"name": "x", "column": "pixels", "shape": ["B", 64]}],
+                "outputs": ["again", "code"],
+            },
+            "data": _DIGITS,
+            "training": {
+                **_PLAN,
+                "loss": {
+                    "terms": {"error": "F.mse_loss(again, x)", "sparsity": "code.abs().mean()"},
+                    "total": "error + 0.01 * sparsity",
+                },
+                "metrics": [{"name": "largest_error", "expression": "(again - x).abs().max()"}],
+            },
+        },
+    },
 }
 
 _CODES = {

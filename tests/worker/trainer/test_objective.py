@@ -101,7 +101,10 @@ def test_a_vae_trains_as_the_same_loop_by_hand_to_the_bit(tmp_path, cache):
 
 def test_terms_over_an_evaluation_are_means_over_batches_weighted_by_rows(tmp_path, cache):
     model = {"modules": {"Net": {"init": [{"a": "Linear(64, 64)"}], "forward": ["return self.a(x)"]}}, "model": "Net()"}
-    loss = {"terms": {"summed": "(output - pixels).pow(2).sum()", "mean": "F.mse_loss(output, pixels)"}, "total": "mean"}
+    loss = {
+        "terms": {"summed": "(output - pixels).pow(2).sum()", "mean": "F.mse_loss(output, pixels)"},
+        "total": "mean",
+    }
     metric = {"name": "largest", "expression": "(output - pixels).abs().max()"}
     job = make_job(tmp_path, model=model, cache=cache, loss=loss, metrics=[metric], epochs=1)
     line = train(job)
