@@ -76,6 +76,7 @@ def _private() -> APIRouter:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     app.state.submission_slots = asyncio.Semaphore(SUBMISSIONS)
+    app.state.graph_slots = asyncio.Semaphore(app.state.settings.graph_processes)
     app.state.preparation_slots = asyncio.Semaphore(PREPARATIONS)
     with ExitStack() as stack:
         app.state.parts = await anyio.to_thread.run_sync(_open_parts, app.state.settings, stack)

@@ -98,6 +98,16 @@ async def preparation_slot(request: Request) -> AsyncIterator[None]:
         yield
 
 
+async def graph_slot(request: Request) -> AsyncIterator[None]:
+    """Hold one of the few places for recording a graph, which takes a thread for seconds: submissions go on beside it.
+
+    Raises:
+        Unavailable: none came free in time.
+    """
+    async with _place(request.app.state.graph_slots, "Too many graphs are being recorded."):
+        yield
+
+
 Reader = Annotated[Principal, Depends(may("jobs:read"))]
 Writer = Annotated[Principal, Depends(may("jobs:write"))]
 
@@ -110,6 +120,7 @@ def write_session(parts: ServiceParts) -> Iterator[Session]:
 
 # Scope "function": the default would commit after the client has its 201.
 SubmissionSlot = Annotated[None, Depends(submission_slot, scope="function")]
+GraphSlot = Annotated[None, Depends(graph_slot, scope="function")]
 PreparationSlot = Annotated[None, Depends(preparation_slot, scope="function")]
 WriteSession = Annotated[Session, Depends(write_session, scope="function")]
 

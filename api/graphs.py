@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import examples
 from api.body import JsonBody
-from api.dependencies import Reader, ServiceParts, SubmissionSlot
+from api.dependencies import GraphSlot, Reader, ServiceParts
 from api.graph_views import GraphDiffView, GraphView
 from api.openapi import answer, json_request, problems
 from api.pictures import BESIDE, PictureQuery, picture_answer
@@ -34,7 +34,7 @@ def create_graph(
     request: Request,
     caller: Reader,
     body: JsonBody,
-    _slot: SubmissionSlot,
+    _slot: GraphSlot,
     parts: ServiceParts,
 ) -> Response:
     """Run a definition once on the inputs given and return what it built: data as nodes, operations as edges.
@@ -59,7 +59,7 @@ def create_graph(
     },
     openapi_extra=json_request("GraphDiffRequest", examples.GRAPH_DIFFS),
 )
-def compare_graphs(caller: Reader, body: JsonBody, _slot: SubmissionSlot, parts: ServiceParts) -> Response:
+def compare_graphs(caller: Reader, body: JsonBody, _slot: GraphSlot, parts: ServiceParts) -> Response:
     """Run one definition on two or more inputs: turns of each loop, branches taken, operations that only some ran.
 
     All runs begin from the same weights and the same seed, so what differs is the data's doing.

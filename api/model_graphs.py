@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.dependencies import Reader, ServiceParts, SubmissionSlot
+from api.dependencies import GraphSlot, Reader, ServiceParts
 from api.graph_views import GraphView
 from api.openapi import answer, problems
 from api.pictures import BESIDE, ModelGraphQuery, tagged_picture
@@ -29,7 +29,7 @@ def get_model_graph(
     model_id: str,
     query: Annotated[ModelGraphQuery, Query()],
     request: Request,
-    _slot: SubmissionSlot,
+    _slot: GraphSlot,
     parts: ServiceParts,
     caller: Reader,
 ) -> Response:

@@ -28,6 +28,7 @@ class Settings:
     preflight_timeout_seconds: float = 10.0
     preflight_memory_bytes: int = 8 << 30
     graph_timeout_seconds: float = 20.0
+    graph_processes: int = 2
     export_timeout_seconds: float = 120.0
     static_timeout_seconds: float = 60.0
     trainer_memory_bytes: int = 0  # 0: unbounded, as CUDA needs, which reserves far more address space than it uses
@@ -80,6 +81,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         database_poll_seconds=_number(source, "MODELWRIGHT_DATABASE_POLL_SECONDS", 10.0),
         preflight_processes=int(_number(source, "MODELWRIGHT_PREFLIGHT_PROCESSES", 2)),
         preflight_timeout_seconds=_number(source, "MODELWRIGHT_PREFLIGHT_TIMEOUT_SECONDS", 10.0),
+        graph_processes=int(_number(source, "MODELWRIGHT_GRAPH_PROCESSES", 2)),
         graph_timeout_seconds=_number(source, "MODELWRIGHT_GRAPH_TIMEOUT_SECONDS", 20.0),
         export_timeout_seconds=_number(source, "MODELWRIGHT_EXPORT_TIMEOUT_SECONDS", 120.0),
         static_timeout_seconds=_number(source, "MODELWRIGHT_STATIC_TIMEOUT_SECONDS", 60.0),

@@ -6,7 +6,8 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class Preflight:
         self._settings = settings
         self._server = ForkServer(preload=preload)
         self._free = threading.BoundedSemaphore(settings.preflight_processes)
+        self._free_for_visits = threading.BoundedSemaphore(settings.graph_processes)
+        """Apart, so that graphs of seconds do not keep submissions waiting."""
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -88,7 +91,8 @@ class Preflight:
             InvalidRequest, Unavailable: as `check`.
         """
         quota = {"pointer": pointer, "max_parameters": self._settings.max_model_parameters}
-        answer = self._spawn(target, {**payload, **quota}, pointer, seconds, directory)
+        with _held(self._free_for_visits):
+            answer = self._spawn(target, {**payload, **quota}, pointer, seconds, directory)
         if "report" in answer:
             return dict(answer["report"])
         raise InvalidRequest([Problem(**problem) for problem in answer["problems"]])
@@ -141,7 +145,8 @@ class Preflight:
             "objective": None if objective is None else dict(objective),
             "max_parameters": self._settings.max_model_parameters,
         }
-        return self._spawn(target, payload, pointer, self._settings.preflight_timeout_seconds)
+        with _held(self._free):
+            return self._spawn(target, payload, pointer, self._settings.preflight_timeout_seconds)
 
     def _spawn(
         self,
@@ -151,14 +156,9 @@ class Preflight:
         timeout_seconds: float,
         directory: Path | None = None,
     ) -> Answer:
-        if not self._free.acquire(timeout=_FIRST_WAIT_SECONDS):
-            raise Unavailable("All preflight processes are busy.")
-        try:
-            limits = self._limits(timeout_seconds, writes=directory is not None)
-            with self._server.spawn(target, payload, limits=limits, directory=directory) as child:
-                return self._await(child, pointer, timeout_seconds)
-        finally:
-            self._free.release()
+        limits = self._limits(timeout_seconds, writes=directory is not None)
+        with self._server.spawn(target, payload, limits=limits, directory=directory) as child:
+            return self._await(child, pointer, timeout_seconds)
 
     def _limits(self, timeout_seconds: float, *, writes: bool) -> Limits:
         seconds = int(timeout_seconds) + 1
@@ -182,3 +182,18 @@ class Preflight:
         )
         problem = Problem("model_too_large", detail, pointer, "Make its layers smaller or its loops shorter.")
         return {"problems": [problem.to_dict()]}
+
+
+@contextmanager
+def _held(free: threading.BoundedSemaphore) -> Iterator[None]:
+    """Hold one of the children that may run at once.
+
+    Raises:
+        Unavailable: none came free in time.
+    """
+    if not free.acquire(timeout=_FIRST_WAIT_SECONDS):
+        raise Unavailable("All preflight processes are busy.")
+    try:
+        yield
+    finally:
+        free.release()

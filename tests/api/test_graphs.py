@@ -232,3 +232,17 @@ def test_an_example_of_the_http_page_is_answered_as_the_page_says(client, path, 
 
 def test_the_http_page_shows_both_calls():
     assert [path for path, _ in SHOWN] == ["/v1/graphs", "/v1/graphs/diff"]
+
+
+def test_graphs_that_take_their_time_keep_no_submission_waiting(client, app):
+    """With every place for graphs taken, a model is still checked at once."""
+    slots = app.state.graph_slots
+    taken = 0
+    while not slots.locked():
+        assert slots._value > 0
+        slots._value -= 1
+        taken += 1
+    try:
+        assert client.post("/v1/models/validate", json={"model": "Linear(3, 2)"}, timeout=15).status_code == 200
+    finally:
+        slots._value += taken
