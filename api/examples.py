@@ -155,6 +155,16 @@ EDITS: dict[str, dict[str, Any]] = {
     }
 }
 
+FORKS: dict[str, dict[str, Any]] = {
+    "longer": {
+        "summary": "Longer, with a smaller rate, from a checkpoint",
+        "value": {
+            "changes": {"training": {"epochs": 10, "optimizer": {"lr": 0.0001}}},
+            "from_checkpoint": "ckpt_01kaq9y3t6f8m2r4v7x0z5b1cd",
+        },
+    }
+}
+
 REQUESTS: dict[str, dict[str, Any]] = {
     "short": {
         "summary": "A constructor expression",

@@ -1,4 +1,4 @@
-"""``/v1/jobs``: submit, look, list, cancel."""
+"""``/v1/jobs``: submit, look, list, cancel, try again, fork."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
+from api import examples
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
 from api.openapi import answer, json_request, problems
 from api.query import CreateJobQuery, JobsQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json
 from api.views import JobList, JobView, ValidationView
-from services.jobs import service
+from services.jobs import again, service
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -62,10 +63,7 @@ def create_job(
         doorbell=parts.doorbell,
         idempotency_key=idempotency_key,
     )
-    headers = {"Location": f"/v1/jobs/{made.job['id']}"}
-    if made.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return json_answer(made.job, status=HTTPStatus.CREATED, headers=headers)
+    return _created(made)
 
 
 @router.get(
@@ -125,3 +123,80 @@ def cancel_job(job_id: str, session: WriteSession, caller: Writer) -> Response:
     `already_terminal` with its `state`.
     """
     return json_answer(service.request_cancel(session, tenant_id=caller.tenant_id, job_id=job_id))
+
+
+@router.post(
+    "/{job_id}/retry",
+    summary="Train a request once more",
+    status_code=HTTPStatus.CREATED,
+    dependencies=[Depends(no_query)],
+    responses={
+        **answer(201, JobView, "The new job is queued; `Location` is its address, `origin` names the old one."),
+        **problems(401, 403, 404, 409, 422, 429, 503),
+    },
+)
+def retry_job(
+    *,
+    job_id: str,
+    caller: Writer,
+    _slot: SubmissionSlot,
+    session: WriteSession,
+    parts: ServiceParts,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Queue the request of a job that has ended as a new job; a seed that was left open is chosen anew."""
+    made = again.retry(
+        session,
+        tenant_id=caller.tenant_id,
+        job_id=job_id,
+        preflight=parts.preflight,
+        settings=parts.settings,
+        doorbell=parts.doorbell,
+        idempotency_key=idempotency_key,
+    )
+    return _created(made)
+
+
+@router.post(
+    "/{job_id}/fork",
+    summary="Train a request with changes",
+    status_code=HTTPStatus.CREATED,
+    dependencies=[Depends(no_query)],
+    responses={
+        **answer(201, JobView, "The new job is queued; `Location` is its address, `origin` names the old one."),
+        **problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503),
+    },
+    openapi_extra=json_request("ForkRequest", examples.FORKS),
+)
+def fork_job(
+    *,
+    job_id: str,
+    caller: Writer,
+    body: JsonBody,
+    _slot: SubmissionSlot,
+    session: WriteSession,
+    parts: ServiceParts,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Queue a job's request with a JSON merge patch (RFC 7396) applied, as a new job.
+
+    `from_checkpoint` lets it begin with the weights of a checkpoint. The old job is left as it is, running or not.
+    """
+    made = again.fork(
+        session,
+        tenant_id=caller.tenant_id,
+        job_id=job_id,
+        body=body,
+        preflight=parts.preflight,
+        settings=parts.settings,
+        doorbell=parts.doorbell,
+        idempotency_key=idempotency_key,
+    )
+    return _created(made)
+
+
+def _created(made: service.Submission) -> Response:
+    headers = {"Location": f"/v1/jobs/{made.job['id']}"}
+    if made.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return json_answer(made.job, status=HTTPStatus.CREATED, headers=headers)

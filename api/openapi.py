@@ -14,6 +14,7 @@ from api import checkpoint_views, dataset_views, examples, graph_views, views
 from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
 from services.graphs.schema import CaptureRequest, CompareRequest, GraphDiffRequest, GraphRequest
+from services.jobs.again import ForkRequest
 from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
 
@@ -121,6 +122,7 @@ def _schemas() -> dict[str, Any]:
         (JobRequest, "validation"),
         (views.ModelDocument, "validation"),
         (EditRequest, "validation"),
+        (ForkRequest, "validation"),
         (CheckpointChange, "validation"),
         (DatasetRequest, "validation"),
         (GraphRequest, "validation"),

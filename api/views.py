@@ -97,6 +97,7 @@ class JobView(View):
     updated_at: str | None = Time
     model: dict[str, Any] = Field(description="sha256 of the canonical definition, and parameter counts.")
     preflight: dict[str, Any] = Field(description="Shapes at each layer, parameters, memory, operations.")
+    origin: dict[str, str] | None = Field(description="The job that this one was made from: `{kind, job_id}`.")
     request: dict[str, Any] = Field(description="What you sent.")
     resolved: dict[str, Any] = Field(description="The same with every default filled in and the seed chosen.")
     links: dict[str, str]

@@ -46,8 +46,9 @@ def submit(
     settings: Settings,
     doorbell: Doorbell,
     idempotency_key: str | None = None,
+    origin: dict[str, Any] | None = None,
 ) -> Submission:
-    """Check a request, queue its job and ring the workers once it is committed.
+    """Check a request, queue its job and ring the workers once it is committed; ``origin`` names the job it is from.
 
     Raises:
         InvalidRequest: with every problem of the request.
@@ -61,7 +62,7 @@ def submit(
             return Submission(answer, replayed=True)
     plan = _plan(session, tenant_id=tenant_id, body=body, preflight=preflight)
     _check_quota(session, tenant_id, settings)
-    job = _insert(session, tenant_id, body, plan)
+    job = _insert(session, tenant_id, body, plan, origin)
     view = job_view(job)
     if idempotency_key is not None:
         idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
@@ -120,7 +121,7 @@ def _documents(session: Session, tenant_id: str) -> FindDocument:
     return lambda model_id: get_model(session, tenant_id=tenant_id, model_id=model_id).document
 
 
-def _insert(session: Session, tenant_id: str, body: dict[str, Any], plan: Plan) -> Job:
+def _insert(session: Session, tenant_id: str, body: dict[str, Any], plan: Plan, origin: dict[str, Any] | None) -> Job:
     job = Job(
         id=new_id("job"),
         tenant_id=tenant_id,
@@ -132,6 +133,7 @@ def _insert(session: Session, tenant_id: str, body: dict[str, Any], plan: Plan) 
         resolved=plan.resolved,
         definition_sha256=plan.definition_sha256,
         preflight=plan.report,
+        origin=origin,
         progress=_no_progress(plan.resolved["training"]),
         transitions=transition_entry("queued", None, 0),
     )

@@ -33,6 +33,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "updated_at": timestamp(job.updated_at),
         "model": {"sha256": job.definition_sha256, **job.preflight.get("parameters", {})},
         "preflight": job.preflight,
+        "origin": job.origin,
         "request": job.request,
         "resolved": job.resolved,
         "version": job.version,
@@ -47,4 +48,6 @@ def _links(job_id: str) -> dict[str, str]:
         "metrics": f"{base}/metrics",
         "checkpoints": f"{base}/checkpoints",
         "cancel": f"{base}/cancel",
+        "retry": f"{base}/retry",
+        "fork": f"{base}/fork",
     }

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from services.jobs.again import ForkRequest, merged
 from services.jobs.schema import JobRequest
 from services.training.schema import CheckpointPolicy, TrainingPlan
 from services.training.selection import check_selection
@@ -20,7 +21,8 @@ from tests.worker.trainer.harness import SMALL_SPLIT, make_job, train
 PAGE = (Path(__file__).parents[2] / "docs" / "training-plan.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```json([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = [json.loads(text) for note, text in _BLOCK.findall(PAGE) if not note]
-START = [json.loads(text) for note, text in _BLOCK.findall(PAGE) if note]
+START = [json.loads(text) for note, text in _BLOCK.findall(PAGE) if note.strip() == "init_from"]
+FORKS = [json.loads(text) for note, text in _BLOCK.findall(PAGE) if note.strip() == "fork"]
 MODEL = "Sequential(Linear(64, 8), BatchNorm1d(8), ReLU(), Linear(8, 10))"
 NOT_HERE = {"loss", "metrics", "execution"}  # pages of their own
 
@@ -80,6 +82,13 @@ def test_the_example_with_weights_begins_with_them(tmp_path: Path, cache: Path) 
     line = train({**job, "init_from": start, "initial_weights": str(tmp_path / "weights.safetensors")})
     assert line.last["outcome"] == "succeeded"
     assert line.of("weights_loaded")[0]["tensors"] == 2
+
+
+def test_the_example_of_a_fork_is_a_request_again() -> None:
+    (example,) = FORKS
+    old = request_of({"training": {"epochs": 1, "optimizer": {"type": "Adam"}}})
+    new = JobRequest.model_validate(merged(old, ForkRequest.model_validate(example).changes))
+    assert (new.name, new.training.steps, new.training.optimizer.lr) == ("longer", 30, 0.0003)
 
 
 def test_every_member_of_a_plan_has_an_example() -> None:
