@@ -24,7 +24,7 @@ EXAMPLES = [json.loads(text) for note, text in _BLOCK.findall(PAGE) if not note]
 START = [json.loads(text) for note, text in _BLOCK.findall(PAGE) if note.strip() == "init_from"]
 FORKS = [json.loads(text) for note, text in _BLOCK.findall(PAGE) if note.strip() == "fork"]
 MODEL = "Sequential(Linear(64, 8), BatchNorm1d(8), ReLU(), Linear(8, 10))"
-NOT_HERE = {"loss", "metrics", "execution"}  # pages of their own
+NOT_HERE = {"loss", "metrics", "execution", "execution_fallback"}  # pages of their own
 
 TENSORS = [
     {"name": name, "shape": list(shape), "parameter": True, "trainable": True, "sparse": False, "same_as": None}
