@@ -17,6 +17,12 @@ PRODUCT = examples.MODELS["graph"]["value"]
 ARTICLE = {"model": PRODUCT, "inputs": {"x1": 1.0, "x2": 3.0}, "gradients": {}}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def torch_is_loaded(app, url):
+    """The first question waits until the fork server has imported torch: on a busy machine longer than a client."""
+    app.state.parts.preflight._server.wait_ready()
+
+
 @pytest.fixture
 def problem():
     from tests.api.conftest import problem_of
