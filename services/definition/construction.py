@@ -16,7 +16,7 @@ from services.definition.program import Module
 from services.definition.tree import Node, Opaque
 from services.definition.values import Frame
 
-_DRAWS = re.compile(
+DRAWS = re.compile(
     r"(Lazy)?(Linear|Bilinear|Conv.*|Embedding.*|RNN.*|LSTM.*|GRU.*|MultiheadAttention|Transformer.*|AdaptiveLogSoft.*)\Z"
 )
 """Layers whose initial weights are drawn; those of the others are constants."""
@@ -68,7 +68,7 @@ class Watched(Evaluation):
 
     def _layer(self, *arguments: Any) -> object:  # noqa: ANN401 - those of the parent
         made = super()._layer(*arguments)
-        if isinstance(made, Node) and _DRAWS.match(made.type):
+        if isinstance(made, Node) and DRAWS.match(made.type):
             self.draws.append(made)
         return made
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import re
@@ -16,18 +15,24 @@ from torch import nn
 from torch.nn import functional, init
 
 from services.modules import catalog_selection as selection
+from services.modules.catalog_docs import one_line
 from services.modules.catalog_signatures import Stubs, class_parameters, function_signatures
 
 PATH = Path(__file__).parents[1] / "definition" / "catalog" / "catalog.json"
 
-_FAMILIES = (
-    ("loss", r"Loss$"), ("container", r"^(Sequential|Module(List|Dict)|Parameter(List|Dict))$"),
-    ("convolution", r"Conv|Fold$"), ("pooling", r"Pool"), ("padding", r"Pad\dd$"),
-    ("normalisation", r"Norm|LRN|LocalResp"),
-    ("recurrent", r"^(RNN|LSTM|GRU)"), ("transformer", r"Transformer|MultiheadAttention"), ("dropout", r"Dropout"),
-    ("linear", r"^(Linear|Bilinear|Identity)$"), ("embedding", r"^Embedding"), ("shape", r"latten|Shuffle|Upsampl"),
-    ("distance", r"Similarity|Distance"),
-)  # fmt: skip
+# By the file of torch.nn.modules that defines the class: a class in a new file has to be looked at.
+_FAMILIES = {
+    "activation": "activation", "adaptive": "loss", "batchnorm": "normalisation", "channelshuffle": "shape",
+    "container": "container", "conv": "convolution", "distance": "distance", "dropout": "dropout", "flatten": "shape",
+    "fold": "convolution", "instancenorm": "normalisation", "linear": "linear", "loss": "loss",
+    "normalization": "normalisation", "padding": "padding", "pixelshuffle": "shape", "pooling": "pooling",
+    "rnn": "recurrent", "sparse": "embedding", "transformer": "transformer", "upsampling": "shape",
+}  # fmt: skip
+_OWN_DOCS = {
+    "CrossMapLRN2d": "Applies local response normalization across channels, over an input of several input planes"
+}
+"""Of classes without a docstring of their own, which would get their parent's."""
+_OTHER_FAMILIES = {"MultiheadAttention": "transformer"}
 
 
 def public_names(namespace: object) -> list[str]:
@@ -87,19 +92,9 @@ def _entry(signatures: list[list[list[Any]]], target: Callable[..., object]) -> 
 
 
 def _class_entry(cls: type[nn.Module]) -> dict[str, Any]:
-    family = next((name for name, pattern in _FAMILIES if re.search(pattern, cls.__name__)), "activation")
-    return {"doc": one_line(cls), "family": family, "parameters": class_parameters(cls)}
-
-
-def one_line(target: object) -> str:
-    """Return the first sentence of a docstring, without markup."""
-    lines = (inspect.getdoc(target) or "").strip().splitlines()
-    if lines and re.match(r"\w[\w.]*\(.*", lines[0]):
-        lines = lines[1:]
-    text = " ".join(" ".join(lines).split())
-    text = re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "").replace("`", "")
-    sentence = re.split(r"(?<=[a-z)])\.(?:\s|$)", text, maxsplit=1)[0]
-    return sentence[:160].strip()
+    family = _OTHER_FAMILIES.get(cls.__name__) or _FAMILIES[cls.__module__.rpartition(".")[2]]
+    doc = one_line(cls) if "__doc__" in vars(cls) and cls.__doc__ else _OWN_DOCS[cls.__name__]
+    return {"doc": doc, "family": family, "parameters": class_parameters(cls)}
 
 
 def _refused(functions: dict[str, dict[str, Any]]) -> dict[str, list[str]]:

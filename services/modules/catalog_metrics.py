@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import torch
 import torchmetrics
 
-from services.modules.catalog_build import one_line
+from services.modules.catalog_docs import one_line
 
 PATH = Path(__file__).parents[1] / "training" / "torchmetrics.json"
 SPACES = (

@@ -12,6 +12,7 @@ from torch.nn import functional, init
 
 from services.definition import check
 from services.definition.catalog import CATALOG
+from services.definition.construction import DRAWS
 from services.modules import build, catalog_build, catalog_selection
 
 SPACES = {
@@ -70,6 +71,41 @@ def test_constructor_signatures_are_those_of_torch():
         if any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in real.values()):
             continue
         assert {parameter.name for parameter in entry.parameters if parameter.kind != "*"} <= real.keys()
+        refused = CATALOG.refused_arguments
+        missing = {one for one in real if one not in refused and not one.startswith("_")} - _callables(real)
+        assert missing == {parameter.name for parameter in entry.parameters if parameter.kind != "*"}, name
+        for parameter in entry.parameters:
+            default = real[parameter.name].default
+            assert parameter.required == (default is inspect.Parameter.empty), (name, parameter.name)
+            if not parameter.required and not callable(default):
+                plain = list(default) if isinstance(default, tuple) else default
+                assert parameter.json_schema()["default"] == plain, (name, parameter.name)
+
+
+def _callables(parameters):
+    """Return arguments that only take modules or functions as code."""
+    return {name for name in parameters if name in {"custom_encoder", "custom_decoder", "distance_function"}}
+
+
+FAMILIES = {
+    "MaxUnpool2d": "pooling", "PixelUnshuffle": "shape", "Unfold": "convolution", "Fold": "convolution",
+    "ReLU": "activation", "Softmax2d": "activation", "MultiheadAttention": "transformer", "EmbeddingBag": "embedding",
+    "CrossMapLRN2d": "normalisation", "UpsamplingNearest2d": "shape", "ConstantPad1d": "padding", "GRU": "recurrent",
+}  # fmt: skip
+
+
+def test_families_are_those_of_torch():
+    assert {name: CATALOG.classes[name].family for name in FAMILIES} == FAMILIES
+
+
+def test_one_line_docs_read_as_text():
+    entries = [*CATALOG.classes.values(), *CATALOG.methods.values()]
+    entries += [entry for space in CATALOG.functions.values() for entry in space.values()]
+    docs = {entry.name: entry.doc for entry in entries}
+    assert not [name for name, doc in docs.items() if "\\" in doc or ".. " in doc or "`" in doc or len(doc) > 162]
+    assert not [name for name, doc in docs.items() if doc.startswith(("of ", "Tensor)", "LongTensor)", "#"))]
+    assert not [name for name, doc in docs.items() if "Base class for all" in doc]
+    assert docs["LogSoftmax"] == "Applies the log(Softmax(x)) function to an n-dimensional input Tensor"
 
 
 _PLAIN = {"int": 4, "ints": 2, "number": 1.0, "any": 2}
@@ -84,5 +120,10 @@ def test_every_layer_builds_from_its_required_arguments(name):
     for parameter in CATALOG.classes[name].parameters:
         if parameter.required and parameter.kind != "*" and parameter.name not in document:
             document[parameter.name] = _INNER[name] if parameter.type == "module" else _PLAIN[parameter.type]
+    definition = check(document)
     with torch.device("meta"):
-        assert type(build(check(document))) is getattr(nn, name)
+        assert type(build(definition)) is getattr(nn, name)
+    before = torch.get_rng_state()
+    build(definition)
+    # Edits count on knowing which layers draw their initial weights.
+    assert bool(torch.equal(before, torch.get_rng_state())) != bool(DRAWS.match(name))
