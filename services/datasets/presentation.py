@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from services.datasets.catalog import Column, DatasetInfo
 from services.datasets.plain import CODED, Recipe, plain_column, plain_recipe
 from services.datasets.preprocessing import Feature, Features, Split, Window
-from services.datasets.recipes import FeatureMaker
+from services.datasets.recipes import MAX_SOURCES, FeatureMaker
 from services.datasets.split import PARTS, is_missing, kept_rows, split_columns, split_rows, split_sizes
 from services.errors import InvalidRequest, Problem
 from services.training.problems import nearest
@@ -76,7 +76,9 @@ def present(data: Data, info: DatasetInfo, read: ReadColumns) -> Presentation:
     columns = {name: plain_column(column) for name, column in info.columns.items() if column.kind != "text"}
     recipes = {name: plain_recipe(name, info.columns[name]) for name in columns}
     maker = FeatureMaker(info, target)
-    for name, feature in _all_features(data, info).items():
+    features = _all_features(data, info)
+    _check_count(features, info)
+    for name, feature in features.items():
         made = maker.make(name, feature)
         if made is not None:
             recipes[name], columns[name] = made
@@ -104,6 +106,13 @@ def _all_features(data: Data, info: DatasetInfo) -> dict[str, Feature]:
         targets = data.target if isinstance(data.target, list) else [data.target or info.target]
         features[FEATURES] = Feature(columns=[n for n in info.columns if n in info.inputs and n not in targets])
     return features
+
+
+def _check_count(features: Mapping[str, Feature], info: DatasetInfo) -> None:
+    count = sum(len(info.columns if one.columns == "*" else one.columns) for one in features.values())
+    if count > MAX_SOURCES:
+        detail = f"All features together are made of {count} columns: at most {MAX_SOURCES}."
+        raise InvalidRequest([Problem("out_of_range", detail, "/data/features", "Name fewer of them.")])
 
 
 def _default_inputs(

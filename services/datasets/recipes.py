@@ -13,6 +13,9 @@ from services.errors import Problem
 from services.training.problems import escape, nearest
 
 BYTE_CODES = 257
+MAX_SOURCES = 20_000
+"""Columns of all features of a job together."""
+_HINTS = 10
 
 
 class FeatureMaker:
@@ -53,7 +56,8 @@ class FeatureMaker:
         name = one if isinstance(one, str) else one.column
         column = self._info.columns.get(name)
         if column is None:
-            hint = nearest(name, list(self._info.columns))
+            # Looking for the nearest of thousands of names takes a while: not for thousands of wrong ones.
+            hint = nearest(name, list(self._info.columns)) if len(self.problems) < _HINTS else None
             self._say("unknown_column", f"There is no column named {name[:80]!r}.", pointer, hint)
             return None
         own = one if isinstance(one, Source) else Source(column=name)

@@ -326,3 +326,35 @@ def test_names_of_classes_are_not_repeated_in_lists_and_may_not_be_endless(clien
         b",".join(b"%s-%05d" % (c * 190, row) for c in (b"a", b"b", b"c")) + b"\n" for row in range(9000)
     )
     assert problem(upload(client, wide), 422)["code"] == "too_many_classes"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("PUT", "/parts/-1", (422, "out_of_range")),
+        ("PUT", "/parts/99999999999999999999999", (422, "out_of_range")),
+        ("PUT", "/parts/abc", (422, "int_type")),
+        ("PUT", "/parts/1.5", (422, "int_type")),
+        ("PUT", "/parts/1?x=1", (422, "extra_forbidden")),
+        ("POST", "/complete?sha256=zz", (422, "string_pattern_mismatch")),
+        ("POST", "/complete", (422, "missing_part")),
+        ("GET", "/preview?rows=0", (422, "out_of_range")),
+        ("GET", "/preview?rows=101", (422, "out_of_range")),
+        ("GET", "/preview?rows=x", (422, "int_type")),
+        ("GET", "/preview", (409, "conflict")),
+        ("PATCH", "", (405, "method_not_allowed")),
+        ("GET", "/parts/1", (405, "method_not_allowed")),
+    ],
+)
+def test_nonsense_in_a_path_or_a_query_is_refused_by_name(client, problem, method, path, expected):
+    begun = client.post("/v1/datasets", json={"format": "csv"}).json()
+    body = {"content": b"x"} if method == "PUT" else {}
+    answer = client.request(method, begun["links"]["self"] + path, **body)
+    assert (answer.status_code, problem(answer, answer.status_code)["code"]) == expected
+
+
+@pytest.mark.parametrize("identifier", ["..%2f..%2fetc%2fpasswd", "%252e", "a;b", "ds_x", "ds_" + "0" * 25, "Digits"])
+def test_what_is_no_id_is_told_so(client, problem, identifier):
+    answer = client.get(f"/v1/datasets/{identifier}")
+    assert answer.status_code in (404, 422)
+    assert problem(answer, answer.status_code)["code"] in ("not_found", "invalid_id")

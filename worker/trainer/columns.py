@@ -5,7 +5,7 @@ What was fitted is plain JSON, kept in every checkpoint, so that a prediction pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from worker.trainer.failures import user_failure
 from worker.trainer.finishing import Finish, resize
 from worker.trainer.tokens import byte_tokens, character_tokens, class_tokens
 
+_IMAGES_AT_A_TIME = 256
 Fitted = dict[str, Any]
 """``{"sources": [{"column", "center": number | list, "scale": number | list, "fill": number | list}]}``"""
 
@@ -70,7 +71,7 @@ def make(name: str, recipe: Mapping[str, Any], fitted: Fitted, stored: Mapping[s
     for source, known in zip(sources, fitted["sources"], strict=True):
         values = stored[source["column"]].values
         if source["encode"] == "one_hot":
-            pieces.append(_one_hot(values, int(source["classes"])).to(dtype))
+            pieces.append(_one_hot(values, int(source["classes"]), dtype))
         else:
             pieces.append(_numbers(source, known, values, dtype).reshape(len(values), -1))
     return Made(torch.cat(pieces, dim=1), None)
@@ -98,10 +99,10 @@ def _is_image(recipe: Mapping[str, Any]) -> bool:
 
 def _statistics(source: Mapping[str, Any], values: Tensor, *, per_channel: bool) -> dict[str, Any]:
     """One number for each component of a vector or channel of an image, else one for the column."""
+    if per_channel and source["missing"] not in ("mean", "median"):
+        return _channel_statistics(source["normalize"], values)
     numbers = values.double() / (255 if per_channel and values.dtype == torch.uint8 else 1)
-    if per_channel:
-        numbers = numbers.transpose(0, 1).flatten(1).T
-    elif numbers.dim() != 2:
+    if numbers.dim() != 2:
         numbers = numbers.reshape(-1)
     found: dict[str, Any] = {}
     center = numbers.nanmean(0)
@@ -121,6 +122,24 @@ def _statistics(source: Mapping[str, Any], values: Tensor, *, per_channel: bool)
     return found
 
 
+def _channel_statistics(normalize: str, images: Tensor) -> dict[str, Any]:
+    """Look at some images at a time: all of them as real numbers would take eight times their memory."""
+    divisor = 255 if images.dtype == torch.uint8 else 1
+
+    def blocks() -> Iterator[Tensor]:
+        for start in range(0, len(images), _IMAGES_AT_A_TIME):
+            yield images[start : start + _IMAGES_AT_A_TIME].double().transpose(0, 1).flatten(1) / divisor
+
+    if normalize == "min_max":
+        low = torch.stack([block.amin(1) for block in blocks()]).amin(0)
+        high = torch.stack([block.amax(1) for block in blocks()]).amax(0)
+        return {"center": low.tolist(), "scale": _nonzero(high - low).tolist()}
+    count = len(images) * images[0, 0].numel()
+    mean = torch.stack([block.sum(1) for block in blocks()]).sum(0) / count
+    squares = torch.stack([(block - mean[:, None]).square().sum(1) for block in blocks()]).sum(0)
+    return {"center": mean.tolist(), "scale": _nonzero((squares / count).sqrt()).tolist()}
+
+
 def _nonzero(scale: Tensor) -> Tensor:
     """A column that never changes is only centered."""
     return torch.where(scale > 0, scale, torch.ones_like(scale))
@@ -135,10 +154,12 @@ def _numbers(source: Mapping[str, Any], fitted: Mapping[str, Any], values: Tenso
     return values.to(dtype)
 
 
-def _one_hot(codes: Tensor, classes: int) -> Tensor:
+def _one_hot(codes: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Return [rows, codes of a row × classes]; what is missing, in a row that no part has, is all zeros."""
     flat = codes.long().reshape(len(codes), -1)
-    found = torch.nn.functional.one_hot(flat.clamp(min=0), classes)
-    return (found * (flat >= 0).unsqueeze(-1)).reshape(len(codes), -1)
+    found = torch.zeros(*flat.shape, classes, dtype=dtype)
+    found.scatter_(2, flat.clamp(min=0).unsqueeze(2), (flat >= 0).to(dtype).unsqueeze(2))
+    return found.reshape(len(codes), -1)
 
 
 def _image(name: str, recipe: Mapping[str, Any], fitted: Mapping[str, Any], values: Tensor) -> Made:

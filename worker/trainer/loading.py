@@ -111,7 +111,9 @@ def _unfold(values: Tensor, length: int, stride: int) -> Tensor:
 
 
 def _check(name: str, made: Made, classes: int | None, kept: Tensor) -> None:
-    values = made.values[kept]
+    if not made.values.is_floating_point() and classes is None:
+        return
+    values = made.values if len(kept) == len(made.values) else made.values[kept]
     if values.is_floating_point():
         _check_finite(name, values, kept)
     elif classes is not None:

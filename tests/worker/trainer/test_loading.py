@@ -309,3 +309,31 @@ def test_a_job_over_features_trains_and_its_checkpoint_says_how_the_columns_were
     preprocessing = state["preprocessing"]
     assert set(preprocessing["recipes"]) == {"x", "label"}
     assert preprocessing["fitted"]["x"]["sources"][0].keys() == {"column", "center", "scale"}
+
+
+def test_channel_statistics_are_those_of_all_training_pixels(images, monkeypatch):
+    monkeypatch.setattr("worker.trainer.columns._IMAGES_AT_A_TIME", 5)
+    for normalize in ("standardize", "min_max"):
+        feature = {"columns": ["image"], "image": {}, "normalize": normalize}
+        found = loaded(images, features={"x": feature}, inputs=["x"], target="label", split={"test": 0.5})
+        fitted = found.preprocessing["fitted"]["x"]["sources"][0]
+        pixels = images.columns()["image"][found.parts["train"].rows.numpy()].astype(np.float64) / 255
+        if normalize == "standardize":
+            expected = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
+        else:
+            expected = pixels.min((0, 2, 3)), pixels.max((0, 2, 3)) - pixels.min((0, 2, 3))
+        np.testing.assert_allclose(fitted["center"], expected[0])
+        np.testing.assert_allclose(fitted["scale"], expected[1])
+
+
+def test_thousands_of_wrong_columns_are_answered_at_once_and_too_many_are_refused(tmp_path):
+    names = [f"column{number:04d}" for number in range(1000)]
+    wide = Prepared(tmp_path, csv_of({name: [1, 2] for name in names}), "csv")
+    wrong = [f"colunm{number}" for number in range(2000)]
+    with pytest.raises(InvalidRequest) as caught:
+        wide.data(features={"x": {"columns": wrong}})
+    assert len(caught.value.problems) == 2000
+    assert sum(problem.hint is not None for problem in caught.value.problems) == 10
+    with pytest.raises(InvalidRequest) as caught:
+        wide.data(features={f"x{number}": {"columns": "*"} for number in range(21)})
+    assert (caught.value.code, caught.value.problems[0].pointer) == ("out_of_range", "/data/features")
