@@ -12,6 +12,7 @@ from services.pictures.scene import Link, Scene
 from services.pictures.shapes import Outline
 
 MARGIN = 14.0
+_SIMPLEX_STEPS = 250.0
 LABEL_SIZE = 12
 ALARM = "⚠ first not finite"
 Point = tuple[float, float]
@@ -72,8 +73,10 @@ def sized(scene: Scene, outputs: frozenset[str], layers: frozenset[str], links: 
 def to_dot(scene: Scene, sizes: Mapping[str, Sized], titles: Mapping[str, str]) -> str:
     """Return the skeleton for the engine: numbers for names, no text of anybody, ASCII only."""
     numbers = {key: index for index, key in enumerate([*scene.boxes, *scene.frames])}
+    # Where boxes are many, long lines make the simplex of ranks and columns slow for a beauty that nobody sees.
+    limit = f", nslimit={_SIMPLEX_STEPS / len(scene.boxes):.3f}" if len(scene.boxes) > _SIMPLEX_STEPS / 2 else ""
     out = [
-        "digraph { graph [ranksep=0.32, nodesep=0.22, splines=true, remincross=true, newrank=true];",
+        f"digraph {{ graph [ranksep=0.32, nodesep=0.22, splines=true, remincross=true, newrank=true{limit}];",
         'node [shape=box, fixedsize=true, label=""]; edge [arrowsize=0.7];',
     ]
     for what, key, _ in scene.walk():
