@@ -47,16 +47,16 @@ def graph(definition: Definition, request: Mapping[str, Any]) -> dict[str, Any]:
         subject = make_subject(definition, request, request)
         capture, result = subject.capture(max_operations=request["operations"])
     outputs = name_outputs(definition, capture, result)
-    gradients, at_nodes, paths = None, {}, None
+    gradients, at_nodes, flows, paths = None, {}, {}, None
     if request["gradients"] is not None:
         if capture.left_out:
             detail = f"The run has more than {request['operations']} operations; gradients need the whole graph."
             hint = "Raise limits.operations, give smaller inputs, or ask for the graph alone."
             raise InvalidRequest([Problem("graph_too_large", detail, "/gradients", hint)])
         gradients, found = differentiate(subject, capture, outputs, _wanted(request["gradients"]), deadline)
-        at_nodes = found.gradients
+        at_nodes, flows = found.gradients, found.flows
         paths = path_count(sum(count for node, count in found.counts.items() if node.leaf))
-    answer = document(definition, capture, outputs, at_nodes, values=request["values"])
+    answer = document(definition, capture, outputs, at_nodes, flows, values=request["values"])
     answer["totals"]["paths"] = paths
     return {**answer, "gradients": gradients}
 

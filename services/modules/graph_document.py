@@ -25,17 +25,22 @@ def document(
     capture: Capture,
     outputs: Mapping[str, Node],
     gradients: Mapping[Node, torch.Tensor],
+    flows: Mapping[tuple[int, int], float],
     *,
     values: int,
 ) -> dict[str, Any]:
-    """Return the graph; ``gradients`` are shown at the nodes that have one, ``values`` bounds what is written out."""
+    """Return the graph.
+
+    ``gradients`` are shown at the nodes that have one, ``flows`` at the inputs of operations, ``values`` bounds what
+    is written out.
+    """
     useful = _useful(capture, list(outputs.values()))
     budget = _Budget(values)
     first = first_non_finite(capture)
     return {
         "format": FORMAT,
         "nodes": [_node(node, gradients.get(node), budget) for node in capture.nodes],
-        "operations": [_operation(one, one in useful, one is first) for one in capture.operations],
+        "operations": [_operation(one, flows, one in useful, one is first) for one in capture.operations],
         "modules": _modules(definition, capture),
         "loops": loop_rows(capture),
         "branches": branch_rows(capture),
@@ -143,7 +148,9 @@ def _node(node: Node, gradient: torch.Tensor | None, budget: _Budget) -> dict[st
     }
 
 
-def _operation(operation: Operation, useful: bool, first: bool) -> dict[str, Any]:
+def _operation(
+    operation: Operation, flows: Mapping[tuple[int, int], float], useful: bool, first: bool
+) -> dict[str, Any]:
     site = operation.site
     return {
         "id": operation.id,
@@ -153,6 +160,7 @@ def _operation(operation: Operation, useful: bool, first: bool) -> dict[str, Any
         "aten": operation.aten,
         "inputs": [node.id for node in operation.inputs],
         "outputs": [node.id for node in operation.outputs],
+        "input_gradients": [_flow(flows.get((operation.number, slot))) for slot in range(len(operation.inputs))],
         "arguments": _arguments(operation),
         "module": operation.module,
         "call": operation.call,
@@ -168,6 +176,10 @@ def _operation(operation: Operation, useful: bool, first: bool) -> dict[str, Any
         "reaches_output": useful,
         "first_non_finite": first,
     }
+
+
+def _flow(norm: float | None) -> float | int | str | None:
+    return None if norm is None else number(norm)
 
 
 def _arguments(operation: Operation) -> dict[str, Any]:

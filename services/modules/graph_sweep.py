@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -55,6 +56,9 @@ class Sweep:
     """How many paths there are."""
     follows: dict[Node, tuple[int, ...]] = field(default_factory=dict)
     """Node → the inputs of its producer that it depends on differentiably, by position."""
+    flows: dict[tuple[int, int], float] = field(default_factory=dict)
+    """(number of an operation, position of an input) → norm of what this use adds to the input's gradient; where
+    several outputs bring something, as if the parts did not overlap (those of a split do not)."""
 
 
 def sweep(operations: Sequence[Operation], output: Node, cotangent: torch.Tensor) -> Sweep:
@@ -81,6 +85,8 @@ def _step_back(found: Sweep, operation: Operation, position: int, node: Node) ->
         source = operation.inputs[slot]
         before = found.gradients.get(source)
         found.gradients[source] = part if before is None else before + part
+        key = (operation.number, slot)
+        found.flows[key] = math.hypot(found.flows.get(key, 0.0), float(part.double().norm()))
         found.counts[source] = found.counts.get(source, 0) + found.counts[node]
 
 

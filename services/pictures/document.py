@@ -39,6 +39,8 @@ class Operation:
     name: str
     torch: str
     inputs: tuple[str, ...]
+    input_gradients: tuple[float | None, ...]
+    """For each input the norm of what this use adds to its gradient."""
     outputs: tuple[str, ...]
     arguments: Mapping[str, Any]
     module: str
@@ -138,6 +140,7 @@ def _operation(one: Mapping[str, Any]) -> Operation:
         name=one["name"],
         torch=one.get("torch") or "",
         inputs=tuple(one["inputs"]),
+        input_gradients=tuple(_number(norm) for norm in one.get("input_gradients") or [None] * len(one["inputs"])),
         outputs=tuple(one["outputs"]),
         arguments=one.get("arguments") or {},
         module=one.get("module") or "",

@@ -1,10 +1,11 @@
-"""How wide a line is: the norm of the gradient that flows back along it."""
+"""How wide a line is: the norm of the gradient that flows back along it, for each use of a piece of data its part."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from services.pictures.captions import figure
 from services.pictures.document import Document
@@ -61,4 +62,6 @@ def flow(document: Document) -> Flow:
 
 
 def _norms(document: Document) -> Iterable[float]:
-    return (datum.gradient_norm for datum in document.data.values() if datum.gradient_norm is not None)
+    uses = (norm for operation in document.operations.values() for norm in operation.input_gradients)
+    made = (document.data[key].gradient_norm for operation in document.operations.values() for key in operation.outputs)
+    return (norm for norm in chain(uses, made) if norm is not None)

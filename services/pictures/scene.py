@@ -130,10 +130,8 @@ def _link(scene: Scene, document: Document, nesting: Nesting, shown: dict[str, s
     links: dict[tuple[str, str], Link] = {}
     for operation in document.operations.values():
         here, label = shown[operation.id], _call(scene, nesting, operation, shown)
-        returns = any(document.data[key].gradient_norm is not None for key in operation.outputs)
-        for key in operation.inputs:
+        for key, gradient in zip(operation.inputs, operation.input_gradients, strict=True):
             datum = document.data[key]
-            gradient = datum.gradient_norm if returns else None
             if key not in nesting.repeated:
                 _connect(links, datum, (shown[key], here), label, gradient)
             elif here == operation.id:

@@ -26,6 +26,16 @@ FAMILIES = [
 ]  # fmt: skip
 
 
+def test_each_use_of_a_leaf_says_what_it_adds_to_the_gradient():
+    made = traced(PRODUCT, {"x1": 1.0, "x2": 3.0})
+    assert [one["input_gradients"] for one in made["operations"]] == [[5.0, 5.0], [3.0, 3.0], [5.0, 3.0]]
+    split = net(["a, b = x.split(1)", "y = (3 * a + 4 * b).sum()", "return y"], [], ["x"])
+    made = traced(split, {"x": [1.0, 2.0]}, gradients={"of": ["x"]})
+    assert made["operations"][0]["input_gradients"] == [5.0]
+    forward = traced(PRODUCT, {"x1": 1.0, "x2": 3.0}, gradients=None)
+    assert all(one["input_gradients"] == [None, None] for one in forward["operations"])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_articles_example_has_two_paths_whose_sum_is_exact(dtype):
     made = traced(PRODUCT, {"x1": 1.0, "x2": 3.0}, dtype=dtype)

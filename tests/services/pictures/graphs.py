@@ -59,6 +59,9 @@ class Sketch:
         return made["calls"]
 
     def document(self, *outputs: str, **rest: Any) -> dict[str, Any]:
+        norms = {one["id"]: (one["gradient"] or {}).get("norm") for one in self.nodes}
+        for one in self.operations:
+            one.setdefault("input_gradients", [norms[key] for key in one["inputs"]])
         return {
             "format": "graph/1", "nodes": self.nodes, "operations": self.operations,
             "modules": list(self.modules.values()), "loops": self.loops, "branches": self.branches,
@@ -76,8 +79,20 @@ def article() -> dict[str, Any]:
     x1 = s.data("input", "x1", value=1.0, requires_grad=True, gradient=5.0)
     x2 = s.data("input", "x2", value=3.0, requires_grad=True, gradient=3.0)
     w = s.parameter("w", (), value=2.0, gradient=8.0)
-    a = s.apply("add", [x1, w], s.data("value", "a", value=3.0, gradient=5.0), source="a = x1 + self.w")
-    b = s.apply("add", [x2, w], s.data("value", "b", value=5.0, gradient=3.0), source="b = x2 + self.w")
+    a = s.apply(
+        "add",
+        [x1, w],
+        s.data("value", "a", value=3.0, gradient=5.0),
+        source="a = x1 + self.w",
+        input_gradients=[5.0, 5.0],
+    )
+    b = s.apply(
+        "add",
+        [x2, w],
+        s.data("value", "b", value=5.0, gradient=3.0),
+        source="b = x2 + self.w",
+        input_gradients=[3.0, 3.0],
+    )
     y = s.apply("mul", [a, b], s.data("output", "y", value=15.0, gradient=1.0), pointer="/modules/Net/forward/body/2")
     return s.document(y)
 

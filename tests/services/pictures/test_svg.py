@@ -92,15 +92,24 @@ def test_kinds_differ_in_shape_or_line_and_not_in_colour_alone():
     assert len(seen) == 8
 
 
-def test_a_line_is_as_wide_as_its_gradient_and_dashed_without_one():
+def test_a_line_is_as_wide_as_the_gradient_that_this_use_adds_and_dashed_without_one():
     document = graphs.article()
-    document["nodes"][1]["gradient"] = None
+    document["operations"][1]["input_gradients"][0] = None
     widths = {link[:2]: link[2:] for link in view(render(document, "svg")).links}
-    assert widths["n0", "e0"][0] > widths["e2", "n5"][0]
+    assert widths["n2", "e0"][0] > widths["n2", "e1"][0] > widths["e2", "n5"][0]
+    assert widths["n2", "e0"] == widths["e0", "n3"]
     assert widths["n1", "e1"][1] is not None
     assert widths["n0", "e0"][1] is None
     plain = graphs.shared_in_a_loop()
     assert {link[2:] for link in view(render(plain, "svg")).links} == {(1.4, None)}
+
+
+def test_a_gradient_that_is_not_finite_is_as_wide_as_can_be():
+    document = graphs.article()
+    document["nodes"][3]["gradient"] = {"value": "NaN", "norm": "NaN"}
+    document["operations"][2]["input_gradients"] = ["NaN", 3.0]
+    widths = {link[:2]: link[2] for link in view(render(document, "svg")).links}
+    assert widths["n3", "e2"] == widths["e0", "n3"] == 6.0 > widths["n4", "e2"]
 
 
 def test_the_first_operation_that_is_not_finite_is_marked_also_inside_a_closed_module(pictures):
