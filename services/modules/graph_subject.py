@@ -22,6 +22,8 @@ from services.modules.preflight import MAX_REAL_BYTES, count_parameters
 from services.modules.shortcuts import without_draws
 
 _LEAF_WRITTEN = "leaf Variable that requires grad"
+_PART_WRITTEN = "function that returns multiple views"
+"""What torch says where a tensor cannot be written to since it, or what it is a part of, needs a gradient."""
 
 
 @dataclass(slots=True)
@@ -46,17 +48,24 @@ class Subject:
             InvalidRequest: forward fails; at the layer or statement that is to blame.
         """
         try:
-            return self._captured(max_operations)
-        except _LeafWritten:
+            return self._captured(max_operations, again=True)
+        except _WriteRefused:
             # A tensor that needs a gradient of its own cannot be written to; a copy of it can.
             self.copies = True
-            return self._captured(max_operations)
+        try:
+            return self._captured(max_operations, again=True)
+        except _WriteRefused:
+            # Nor can parts of one. In training inputs need no gradient: so here, where it must be.
+            self.inputs = {name: None if one is None else one.detach() for name, one in self.inputs.items()}
+        return self._captured(max_operations, again=False)
 
     def in_float64(self) -> Subject:
         """Return a copy in float64: the same weights, inputs and seed, and memory of its own."""
         self._restore()  # what a run left in the buffers may have a history, which cannot be copied
         model = copy.deepcopy(self.model).to(torch.float64)
-        inputs = {name: _leaf(tensor, torch.float64) for name, tensor in self.inputs.items()}
+        inputs = {
+            name: one if one is None or not one.is_floating_point() else _twin(one) for name, one in self.inputs.items()
+        }
         buffers = {name: kept.double() if kept.is_floating_point() else kept for name, kept in self._buffers.items()}
         return Subject(self.definition, self.code, model, inputs, self.seed, torch.float64, self.copies, buffers)
 
@@ -66,12 +75,13 @@ class Subject:
         with _default_dtype(self.dtype):
             return self.model(*_given({name: None if one is None else one.clone() for name, one in inputs.items()}))
 
-    def _captured(self, max_operations: int) -> tuple[Capture, object]:
+    def _captured(self, max_operations: int, *, again: bool) -> tuple[Capture, object]:
         self._restore()
-        capture = Capture(self.model, self.code, self.inputs, max_operations=max_operations)
-        with explained(self.definition, self.code, "forward", capture), _default_dtype(self.dtype), capture:
-            given = {name: self._copied(tensor) for name, tensor in self.inputs.items()}
-            result = self.model(*_given(given))
+        inputs = {name: None if one is None else _fresh(one) for name, one in self.inputs.items()}
+        capture = Capture(self.model, self.code, inputs, max_operations=max_operations)
+        failing = explained(self.definition, self.code, "forward", capture, again=again)
+        with failing, _default_dtype(self.dtype), capture:
+            result = self.model(*_given({name: self._copied(tensor) for name, tensor in inputs.items()}))
         return capture, result
 
     def _copied(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
@@ -118,20 +128,25 @@ def build_subject(
 
 
 @contextmanager
-def explained(definition: Definition, code: Code, stage: str, calls: Running | None) -> Iterator[None]:
-    """Turn whatever torch raises into a problem at the layer or statement that is to blame."""
+def explained(
+    definition: Definition, code: Code, stage: str, calls: Running | None, *, again: bool = False
+) -> Iterator[None]:
+    """Turn whatever torch raises into a problem at the layer or statement that is to blame.
+
+    With ``again``, a write that torch refuses is raised as such: the caller tries in another way.
+    """
     try:
         yield
     except (InvalidRequest, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - the client's model may raise anything
-        if _LEAF_WRITTEN in str(error):
-            raise _LeafWritten from None
+        if again and any(words in str(error) for words in (_LEAF_WRITTEN, _PART_WRITTEN)):
+            raise _WriteRefused from None
         raise InvalidRequest([explain(Failure(error, definition, code, stage, calls), Place(""))]) from None
 
 
-class _LeafWritten(Exception):
-    """Forward writes to one of its inputs."""
+class _WriteRefused(Exception):
+    """Forward writes to a tensor that needs a gradient of its own, or to a part of one."""
 
 
 def _check_size(outline: nn.Module, limit: int | None) -> None:
@@ -151,6 +166,15 @@ def _leaf(tensor: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | Non
         return tensor
     cast = tensor.to(dtype) if tensor.dtype in (torch.float32, torch.float64) else tensor
     return cast.detach().clone().requires_grad_()
+
+
+def _fresh(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a leaf of one run's own, which it may write to."""
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+
+
+def _twin(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to(torch.float64, copy=True).requires_grad_(tensor.requires_grad)
 
 
 def _given(inputs: Mapping[str, torch.Tensor | None]) -> list[Any]:

@@ -43,10 +43,10 @@ def tensor(values: Any) -> dict[str, Any]:
     return {"value": flat(values), "shape": shape}
 
 
-def traced(document: Any, inputs: dict[str, Any] | None = None, **request: Any) -> dict[str, Any]:
+def traced(document: Any, given: dict[str, Any] | None = None, **request: Any) -> dict[str, Any]:
     """Return the graph of one run on nested lists."""
-    given = None if inputs is None else {name: tensor(value) for name, value in inputs.items()}
-    return graph(check(document), {**REQUEST, "inputs": given, **request})
+    inputs = None if given is None else {name: tensor(value) for name, value in given.items()}
+    return graph(check(document), {**REQUEST, "inputs": inputs, **request})
 
 
 def leaf(made: dict[str, Any], name: str) -> dict[str, Any]:

@@ -231,3 +231,30 @@ def test_the_largest_numbers_are_summarised_without_failing():
     summary = made["nodes"][0]["summary"]
     assert (summary["max"], summary["std"]) == (1.7e308, "Infinity")
     json.dumps(made, allow_nan=False)
+
+
+def test_parts_of_an_input_may_be_written_to_as_in_training():
+    body = ["a, b = x.chunk(2)", "a.mul_(3)", "return (x * self.w).sum() + b.sum()"]
+    made = traced(net(body, W), {"x": [1.0, 2.0]}, gradients={"of": ["w"]})
+    assert made["nodes"][-1]["value"] == 1.0 * 3 * 2 + 2.0 * 3 + 2.0
+    assert made["gradients"]["leaves"][0]["autograd"]["value"] == [3.0, 2.0]
+    assert made["gradients"]["check"]["agrees"] is True
+    assert made["nodes"][0]["requires_grad"] is False
+
+
+def test_a_parameter_that_forward_writes_to_is_the_definitions_problem():
+    with pytest.raises(InvalidRequest) as caught:
+        traced(net(["self.w.add_(1)", "return (x * self.w).sum()"], W), {"x": [1.0, 2.0]})
+    assert caught.value.problems[0].pointer == "/model/modules/Net/forward/0"
+    assert "leaf Variable" in caught.value.problems[0].detail
+
+
+def test_an_integer_input_that_is_written_to_begins_each_run_as_it_was_given():
+    made = traced(
+        {**net(["i += 1", "return (self.w[i]).sum()"], W, ["i"]), "inputs": [{"name": "i", "dtype": "int64"}]},
+        None,
+        inputs={"i": {"value": [0], "shape": [1], "dtype": "int64"}},
+    )
+    assert made["nodes"][0]["value"] == [0]
+    assert made["gradients"]["leaves"][0]["autograd"]["value"] == [0.0, 1.0]
+    assert made["gradients"]["check"]["agrees"] is True

@@ -21,9 +21,19 @@ PRODUCT = net(
     ["a = x1 + self.w", "b = x2 + self.w", "return a * b"], [{"w": {"parameter": "tensor(2.0)"}}], ["x1", "x2"]
 )
 FAMILIES = [
-    "article FancyMLP", "article NestMLP", "article ModuleList", "LSTM classifier", "GPTModel", "recurrent until converged", "mixture of experts", "Highway, one layer under two names", "VAEModule",
-    "GAT on dense adjacency", "early exit", "LeNet",
-]  # fmt: skip
+    "article FancyMLP",
+    "article NestMLP",
+    "article ModuleList",
+    "LSTM classifier",
+    "GPTModel",
+    "recurrent until converged",
+    "mixture of experts",
+    "Highway, one layer under two names",
+    "VAEModule",
+    "GAT on dense adjacency",
+    "early exit",
+    "LeNet",
+]
 
 
 def test_each_use_of_a_leaf_says_what_it_adds_to_the_gradient():
