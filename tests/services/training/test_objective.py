@@ -42,7 +42,7 @@ def test_an_output_called_as_the_loss_calls_it_is_meant():
         ({"loss": {"type": "TripletMarginLoss"}, "outputs": TWO}, ("inputs_required", f"{LOSS}/inputs")),
         ({"loss": {"type": "CTCLoss"}}, ("inputs_required", f"{LOSS}/inputs")),
         ({"loss": {"type": "MSELoss", "inputs": ["output"]}}, ("invalid_argument", f"{LOSS}/inputs")),
-        ({"loss": {"type": "MSELoss", "inputs": ["y", "lable"]}, "outputs": ("y",)}, ("unknown_name", f"{LOSS}/inputs/1")),
+        ({"loss": {"type": "MSELoss", "inputs": ["y", "lable"]}, "outputs": "y"}, ("unknown_name", f"{LOSS}/inputs/1")),
         ({"loss": {"type": "MSELoss", "inputs": ["output", "label"]}}, ("loss_target_mismatch", "/training/loss/type")),
         ({"data": {"target": ["label", "image"]}}, ("target_required", "/data/target")),
         ({"data": {"target": ["label", "imgae"]}}, ("unknown_column", "/data/target/1")),
