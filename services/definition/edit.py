@@ -10,11 +10,14 @@ from typing import Any
 from services.definition.construction import construction
 from services.definition.document import Definition
 from services.definition.edit_report import Edited, report
+from services.definition.names import is_name, is_number
 from services.definition.paths import Paths, Slot, check_used, label, refuse
 from services.definition.problems import nearest_hint
 from services.definition.syntax import computed_members
 from services.errors import InvalidRequest, Problem
 
+MAX_WORK = 20_000
+"""Operations of one edit times modules of the model: each operation checks the whole model again."""
 OPERATIONS = {
     "add": {"op", "path", "module", "name", "at"},
     "remove": {"op", "path"},
@@ -34,6 +37,10 @@ def edit(definition: Definition, operations: Sequence[dict[str, Any]], *, pointe
         InvalidRequest: an operation is wrong (``edit_not_possible``, ``unknown_name``), or the result does not check.
     """
     current = definition
+    size = sum(1 for _ in definition.tree.walk())
+    if size * len(operations) > MAX_WORK:
+        detail = f"{len(operations)} operations on {size} modules are too many at once."
+        raise refuse(detail, pointer, f"Make at most {max(1, MAX_WORK // size)} at a time.")
     origins = {path: path for path, _ in definition.tree.walk()}
     copies: dict[str, str] = {}
     for index, operation in enumerate(operations):
@@ -109,13 +116,17 @@ def _check_operation(operation: dict[str, Any], where: str) -> None:
         raise InvalidRequest([Problem("missing", f"{kind} needs {missing[0]!r}.", where)])
     if not isinstance(operation["path"], str):
         raise InvalidRequest([Problem("string_type", "path is a string such as «features.3».", f"{where}/path")])
+    name = operation.get("name")
+    if name is not None and not (is_name(name) or is_number(name)):
+        detail = f"{str(name)[:80]!r} is not a name: a letter, then letters, digits and single underscores."
+        raise InvalidRequest([Problem("invalid_argument", detail, f"{where}/name")])
 
 
 def _add(operation: dict[str, Any], paths: Paths, where: str) -> Moves:
     parent = operation["path"]
     items, kind, _ = paths.items(parent, f"{where}/path")
     name, at = operation.get("name"), operation.get("at", len(items))
-    if not isinstance(at, int) or not 0 <= at <= len(items):
+    if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at <= len(items):
         raise InvalidRequest([Problem("out_of_range", f"at lies between 0 and {len(items)}.", f"{where}/at")])
     named = [item for item in items if label(item, -1) != "-1"]
     if name is None and (kind == "item" or named):

@@ -67,6 +67,8 @@ def evaluate_sound(program: Program, model: Place | None, place: Place, problems
             evaluation.value(program.model, Frame({}, None, model))
     # What the model did not come to is tried alone, where it needs no arguments.
     for name, definition in program.definitions.items():
+        if any(problem.code == "model_too_large" for problem in problems.found):
+            return  # the budget is one for all
         taken = definition.constructor.arguments if isinstance(definition, Module) else definition.arguments
         if name in evaluation.entered or name in broken or any(one.default is None for one in taken):
             continue

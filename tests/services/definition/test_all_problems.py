@@ -62,3 +62,10 @@ def test_nothing_is_said_about_what_a_broken_definition_may_hold(use):
     bad = {**BAD_GRAMMAR, "init": [*BAD_GRAMMAR["init"], {"head": "ReLU()"}, {"wide": {"value": "3"}}]}
     document = {"modules": {"A": bad, "Net": net}, "model": "Net()"}
     assert problems_of(document) == [("/modules/A/init/0/a", "unknown_type")]
+
+
+def test_bombs_in_several_definitions_share_one_budget():
+    bomb = {"init": [{"for": "i in range(19000)", "do": ["a = [1, 2]"]}], "forward": ["return x"]}
+    document = {"modules": {**{f"B{i}": bomb for i in range(30)}, "A": BAD_GRAMMAR}, "model": "A()"}
+    found = problems_of(document)
+    assert [code for _, code in found].count("model_too_large") == 1

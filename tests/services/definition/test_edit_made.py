@@ -178,3 +178,17 @@ def test_the_model_itself_is_replaced():
     made = edited({"op": "replace", "path": "", "module": "Linear(4, 2)"})
     assert made.definition.document == {"format": "model/1", "model": "Linear(4, 2)"}
     assert refusal({"op": "remove", "path": ""}).code == "edit_not_possible"
+
+
+@pytest.mark.parametrize("name", [3, True, {"a": 1}, [], "", "a b", "__class__", "stage{i}", "x" * 300, 1e9])
+def test_a_name_that_is_none_is_refused(name):
+    for operation in ({"op": "rename", "path": "head"}, {"op": "add", "path": "stage1", "module": "ReLU()"}):
+        problem = refusal({**operation, "name": name})
+        assert (problem.code, problem.pointer) == ("invalid_argument", "/operations/0/name")
+
+
+def test_an_edit_does_a_bounded_amount_of_work():
+    wide = {"modules": {"m": {"returns": "Sequential(*[ReLU() for i in range(999)])"}}, "model": "m()"}
+    problem = refusal(*[{"op": "replace", "path": "3", "module": "Tanh()"}] * 21, document=wide)
+    assert (problem.code, problem.pointer) == ("edit_not_possible", "/operations")
+    assert "20 at a time" in str(problem.hint)
