@@ -10,7 +10,6 @@ from services.definition import containers
 from services.definition.arithmetic import TooLarge, Unusable, call_builtin, call_math
 from services.definition.catalog import CATALOG
 from services.definition.constraints import argument_table, check_elements, check_layer
-from services.definition.guards import GUARDED
 from services.definition.names import BUILTINS
 from services.definition.problems import Place, place_of
 from services.definition.tree import SEQUENCES, TABLES, TENSOR, UNKNOWN, Node, Opaque
@@ -32,9 +31,6 @@ class Calling(Values):
             return self.call_value(frame.names[name], place)
         if name in self.program.definitions:
             return self.call_definition(self.program.definitions[name], arguments, keywords, place)
-        if name in GUARDED:
-            operation = GUARDED[name]
-            return self.operate(operation(), arguments[0], arguments[1], place) if operation else arguments[0]
         if name in BUILTINS or name == "OrderedDict":
             return self._limited(lambda: call_builtin(name, arguments, keywords), place)
         return UNKNOWN

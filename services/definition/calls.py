@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from abc import ABC, abstractmethod
 
-from services.definition import guards
 from services.definition.arguments import as_entry as _as_entry
 from services.definition.arguments import check_arguments
 from services.definition.catalog import CATALOG, Entry
@@ -118,8 +117,6 @@ class Calls(ABC):
         call = ast.Call(function or ast.Name("_", ast.Load()), arguments, keywords)
         if target is not None:
             self.library.invocations.append((self.scope.function, target, call))
-        if isinstance(function, ast.Name) and function.id == "range" and not self.scope.builds:
-            return guards.long_range(mark(call, self.text.place_at(node)), self.library.helpers)
         return call
 
     def _keyword(self, call: ast.Call, keyword: ast.keyword) -> ast.keyword:

@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable
 
-from services.definition import guards
 from services.definition.calls import Calls
 from services.definition.catalog import CATALOG
 from services.definition.limits import MAX_INTEGER, MAX_STRING_CHARACTERS
@@ -122,10 +121,7 @@ class Expressions(Calls):
         if not isinstance(node.op, _OPERATORS):
             self.problem(node, "Shifts (<<, >>) are not part of the language.", "Use * and // with powers of 2.")
             return ast.Constant(None)
-        left, right = self.rebuild(node.left), self.rebuild(node.right)
-        if self.scope.builds:
-            return ast.BinOp(left, node.op, right)
-        return guards.binary(left, node.op, right, self.library.helpers)
+        return ast.BinOp(self.rebuild(node.left), node.op, self.rebuild(node.right))
 
     def _unary(self, node: ast.UnaryOp) -> ast.expr:
         return ast.UnaryOp(node.op, self.rebuild(node.operand))
@@ -183,15 +179,10 @@ class Expressions(Calls):
         if len(generators) != 1 or generators[0].is_async:
             self.problem(node, "A comprehension has one «for» here.", "Write the outer one as a loop.")
         source = generators[0]
-        iterable = self.loop_over(source.iter)
+        iterable = self.rebuild(source.iter)
         inner = Expressions(self.library, self.scope.inner(), self.text)
         target = inner.target(source.target)
         return inner, ast.comprehension(target, iterable, [inner.rebuild(test) for test in source.ifs], 0)
-
-    def loop_over(self, node: ast.expr) -> ast.expr:
-        """Rebuild what a loop or comprehension runs over; in a forward its length is guarded where it is not known."""
-        iterable = self.rebuild(node)
-        return iterable if self.scope.builds else guards.turns(iterable, self.library.helpers)
 
     def place(self, node: ast.AST) -> Place:
         """Return where a node stands in the document."""

@@ -50,6 +50,16 @@ class Module:
     """Parameters kept as attributes, since forward or a method reads them."""
     buffers: frozenset[str] = frozenset()
 
+    def tensors(self) -> set[str]:
+        """Return the names that are parameters or buffers in every instance."""
+        found, others = set(self.buffers), set()
+        for statement in ast.walk(ast.Module(self.constructor.body, [])):
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+            if isinstance(statement, ast.Assign) and isinstance(target, ast.Attribute):
+                made = isinstance(statement.value, ast.Call) and ast.unparse(statement.value.func) == "nn.Parameter"
+                (found if made else others).add(target.attr)
+        return found - others
+
 
 @dataclass(slots=True)
 class Program:

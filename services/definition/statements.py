@@ -64,7 +64,7 @@ def loop_head(value: object, place: Place, library: Library, scope: Scope) -> tu
         return ast.Name("_", ast.Store()), ast.Tuple([], ast.Load())
     loop, text = parsed
     checker = Expressions(library, scope, text)
-    iterable = checker.loop_over(loop.iter)
+    iterable = checker.rebuild(loop.iter)
     return checker.target(loop.target), iterable
 
 
@@ -159,9 +159,9 @@ class Statements:
         load = ast.BinOp(node.target, node.op, node.value)
         value = self.expressions.rebuild(ast.copy_location(load, node))
         target = self._target(node.target)
-        if isinstance(value, ast.BinOp) and isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
-            return ast.AugAssign(target, node.op, value.right)
-        return ast.Assign([target], value)
+        right = value.right if isinstance(value, ast.BinOp) else ast.Constant(None)
+        named = target if isinstance(target, ast.Name | ast.Attribute | ast.Subscript) else ast.Name("_", ast.Store())
+        return ast.AugAssign(named, node.op, right)
 
     def _target(self, node: ast.expr) -> ast.expr:
         if isinstance(node, ast.Attribute):
