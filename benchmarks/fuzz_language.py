@@ -1,42 +1,232 @@
-"""Mutated documents through check and emit, every answer clean: ``python -m benchmarks.fuzz_language 100000``."""
+"""Documents by the thousand through check, emit, preflight and one real forward, in children with limits.
+
+``python -m benchmarks.fuzz_language 100000 --first 0``. Each document comes from a number, so that any finding can be
+had again (``tests.conformance.fuzzing.sample``) and a run can be split. Ends with status 1 when a child died, when
+checking a document took over a second or more memory than it may, or when anything but a clean answer came.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import select
+import signal
 import sys
 import time
+import traceback
 from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import torch
 
 from services.definition import check
 from services.errors import InvalidRequest
-from services.modules import emit
+from services.forkserver.limits import Limits
+from services.modules import build, emit, preflight
+from tests.conformance import article, generative, sequence, tabular, vision  # noqa: F401 - they register their cases
 from tests.conformance.audit import assert_harmless
-from tests.conformance.mutations import mutated
+from tests.conformance.fuzzing import Sample, sample
 
-SLOW_SECONDS = 0.5
+BATCH = 200
+"""Documents for one child."""
+CHECK_SECONDS = 1.0
+TRIAL_SECONDS = 10.0
+"""As the service's own deadline of a preflight."""
+STUCK_SECONDS = 300.0
+"""A child that says nothing for so long, by the clock, is taken for stuck."""
+CHECK_BYTES = 64 << 20
+TRIAL_BYTES = 1 << 30
+"""Address space that a child may map on top of what it is born with."""
+REAL_PARAMETERS = 1_000_000
+"""Models up to this size are run on real numbers too."""
+_BUDGET_WORDS = ("one forward took more than", "an integer grew beyond", "still goes on after", "called itself deeper")
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    codes: Counter[str] = Counter()
-    slowest, slowest_seed = 0.0, -1
-    for seed in range(first, first + count):
-        begin = time.process_time()
-        try:
-            assert_harmless(emit(check(mutated(seed))))
-            codes["accepted"] += 1
-        except InvalidRequest as error:
-            codes.update({problem.code for problem in error.problems})
-        except Exception:
-            print(f"seed {seed} breaks the checker")
-            raise
-        taken = time.process_time() - begin
-        if taken > slowest:
-            slowest, slowest_seed = taken, seed
-    print(f"{count} documents; slowest {slowest * 1000:.0f} ms (seed {slowest_seed}); answers that hold a code:")
-    for code, number in codes.most_common():
-        print(f"  {code:24}{number:8}")
+@dataclass
+class Tally:
+    """What was seen so far."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    worst: dict[str, tuple[float, int]] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Count one document."""
+        self.states[row["state"]] += 1
+        self.codes.update(row["codes"])
+        for name, value in row["worst"].items():
+            if value > self.worst.get(name, (-1.0, 0))[0]:
+                self.worst[name] = value, row["seed"]
+        if row.get("finding"):
+            self.findings.append(f"seed {row['seed']}: {row['finding']}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int, nargs="?", default=1_000)
+    parser.add_argument("--first", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    begin = time.monotonic()
+    tally = run(arguments.first, arguments.count)
+    report(tally, arguments.count, time.monotonic() - begin)
+    return 1 if tally.findings else 0
+
+
+def run(first: int, count: int) -> Tally:
+    """Try ``count`` documents from the seed ``first`` on."""
+    tally = Tally()
+    seed, end = first, first + count
+    while seed < end:
+        seed = _batch(seed, min(seed + BATCH, end), tally)
+    return tally
+
+
+def _batch(seed: int, end: int, tally: Tally) -> int:
+    """Run one child until it has done its documents, dies, or is stuck; returns the next seed."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _child(seed, end, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as lines:
+        while seed < end:
+            line = _line(lines, STUCK_SECONDS)
+            if not line:
+                break
+            tally.add(json.loads(line))
+            seed += 1
+    stuck = seed < end
+    if stuck:
+        os.kill(pid, signal.SIGKILL)
+    status = os.waitpid(pid, 0)[1]
+    if stuck:
+        how = "hangs" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else f"dies ({status})"
+        tally.add({"seed": seed, "state": how, "codes": [], "worst": {}, "finding": how})
+        seed += 1
+    return seed
+
+
+def _line(lines: IO[bytes], seconds: float) -> bytes:
+    ready, _, _ = select.select([lines], [], [], seconds)
+    return lines.readline() if ready else b""
+
+
+def _child(seed: int, end: int, writer: int) -> None:
+    Limits(memory_bytes=TRIAL_BYTES).apply()
+    with os.fdopen(writer, "w", buffering=1) as out:
+        for one in range(seed, end):
+            out.write(json.dumps(_try(one)) + "\n")
+    os._exit(0)
+
+
+def _try(seed: int) -> dict[str, Any]:
+    """Return what became of one document."""
+    given = sample(seed)
+    row: dict[str, Any] = {"seed": seed, "state": "", "codes": [], "worst": {}}
+    signal.signal(signal.SIGPROF, _late)
+    try:
+        row["state"] = _tried(given, row)
+    except InvalidRequest as error:
+        row["codes"] = sorted({problem.code for problem in error.problems})
+        row["state"] = row["state"] or f"{given.kind}: refused"
+        if not all(problem.detail for problem in error.problems):
+            row["finding"] = "a problem without words"
+    except Exception:  # noqa: BLE001 - the finding is what this run is for
+        row["state"], row["finding"] = "breaks", traceback.format_exc(limit=-3)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    return row
+
+
+class Late(BaseException):
+    """The deadline of a trial passed."""
+
+
+def _late(*_: object) -> None:
+    raise Late
+
+
+def _tried(given: Sample, row: dict[str, Any]) -> str:
+    with Watch("check", row) as watch:
+        definition = check(given.document)
+        assert_harmless(emit(definition))
+    if watch.seconds > CHECK_SECONDS or watch.bytes > CHECK_BYTES:
+        row["finding"] = f"checking takes {watch.seconds:.2f} s and {watch.bytes >> 20} MiB"
+    row["state"] = f"{given.kind}: accepted, refused by preflight"
+    signal.setitimer(signal.ITIMER_PROF, TRIAL_SECONDS)  # of the processor: others may load the machine
+    try:
+        with Watch("trial", row):
+            told = preflight(definition, given.inputs, max_parameters=1_000_000_000)
+        if told["parameters"]["total"] > REAL_PARAMETERS:
+            return f"{given.kind}: accepted, not run (large)"
+        with Watch("forward", row):
+            return f"{given.kind}: accepted, {_forward(definition, given)}"
+    except (Late, MemoryError) as error:
+        return f"{given.kind}: accepted, stopped by the limit of {'time' if isinstance(error, Late) else 'memory'}"
+
+
+def _forward(definition: Any, given: Sample) -> str:  # noqa: ANN401 - a checked definition
+    """Run the model once on real numbers; whatever its own text raises is an answer."""
+    torch.manual_seed(0)
+    tensors = [torch.ones(one["shape"], dtype=getattr(torch, one["dtype"])) for one in given.inputs.values()]
+    try:
+        build(definition)(*tensors)
+    except (MemoryError, InvalidRequest):
+        raise
+    except Exception as error:  # noqa: BLE001 - as the docstring says
+        return "spent its budget" if any(words in str(error) for words in _BUDGET_WORDS) else "its forward raises"
+    return "run"
+
+
+class Watch:
+    """Notes the time of a part and how much memory it took at its peak (proc(5))."""
+
+    def __init__(self, name: str, row: dict[str, Any]) -> None:
+        self.name = name
+        self.row = row
+        self.seconds = 0.0
+        self.bytes = 0
+
+    def __enter__(self) -> Watch:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        self._resident = _status("VmRSS")
+        self._begin = time.monotonic(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, busy = time.monotonic() - self._begin[0], time.process_time() - self._begin[1]
+        # On a machine that others load the wall clock says little: what counts is the processor's time.
+        self.seconds, self.bytes = busy, max(_status("VmHWM") - self._resident, 0)
+        self.row["worst"] |= {f"{self.name}: wall ms": wall * 1000, f"{self.name}: processor ms": busy * 1000,
+                              f"{self.name}: memory MiB": self.bytes / 2**20}  # fmt: skip
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(name))) * 1024
+
+
+def report(tally: Tally, count: int, seconds: float) -> None:
+    """Print the table."""
+    print(f"{count} documents in {seconds:.0f} s")
+    for state, number in sorted(tally.states.items()):
+        print(f"  {state:60}{number:8}")
+    print("largest" + " " * 40 + "value      seed")
+    for name, (value, seed) in sorted(tally.worst.items()):
+        print(f"  {name:40}{value:10.1f}{seed:10}")
+    print("answers that hold a code")
+    for code, number in tally.codes.most_common():
+        print(f"  {code:40}{number:10}")
+    print(f"findings: {len(tally.findings)}")
+    for finding in tally.findings[:50]:
+        print(f"  {finding}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

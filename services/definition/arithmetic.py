@@ -144,14 +144,24 @@ _BUILTINS: dict[str, Callable[..., object]] = {
 
 def call_math(name: str, arguments: list[Any]) -> object:
     """Return the result of a function of ``math``; the same exceptions as ``call_builtin``."""
-    if is_opaque(*arguments):
+    if is_opaque(*arguments) or any(_holds_opaque(value) for value in arguments):
         return UNKNOWN
     if name in {"ldexp", "gamma", "lcm", "prod", "pow", "exp", "isqrt"} and _is_huge(arguments):
         raise TooLarge("this number is too large")
     try:
+        if name in {"prod", "lcm"}:
+            return _product(name, list(arguments[0]) if name == "prod" else arguments)
         return checked(getattr(math, name)(*arguments))
     except (ArithmeticError, TypeError, ValueError) as error:
         raise Unusable(f"math.{name}: {error}") from None
+
+
+def _product(name: str, numbers: list[Any]) -> object:
+    """Multiply one by one: the product of many numbers takes long before it is too large."""
+    result: Any = 1
+    for number in numbers:
+        result = checked(result * number if name == "prod" else math.lcm(result, number))
+    return result
 
 
 def _is_huge(arguments: list[Any]) -> bool:

@@ -19,7 +19,7 @@ from services.definition.values import Frame, Values
 class Calling(Values):
     """The part of the evaluator that knows callees."""
 
-    def _call(self, node: ast.Call, frame: Frame, place: Place) -> object:  # noqa: PLR0911 - one kind a line
+    def _call(self, node: ast.Call, frame: Frame, place: Place) -> object:
         function = node.func
         if isinstance(function, ast.Attribute):
             return self._call_attribute(node, function, frame, place)
@@ -32,8 +32,17 @@ class Calling(Values):
         if name in self.program.definitions:
             return self.call_definition(self.program.definitions[name], arguments, keywords, place)
         if name in BUILTINS or name == "OrderedDict":
+            self._pay(name, arguments, place)
             return self._limited(lambda: call_builtin(name, arguments, keywords), place)
         return UNKNOWN
+
+    def _pay(self, name: str, arguments: list[Any], place: Place) -> None:
+        """Pay for what a builtin goes through: ``len``, ``range`` and conversions of numbers go through nothing."""
+        for argument in arguments:
+            if name in {"str", "sorted", "min", "max", "sum"}:
+                self.walk(argument, place)
+            if isinstance(argument, list | tuple | dict | range) and name not in {"len", "range", "bool"}:
+                self.spend_items(len(argument), place)
 
     def call_value(self, value: object, place: Place) -> object:
         """Call what an expression gave: in init a module is not run."""
@@ -78,6 +87,7 @@ class Calling(Values):
         if isinstance(function.value, ast.Name) and function.value.id == "self":
             return self.own_method(function.attr, arguments, frame, place)
         owner = self.value(function.value, frame)
+        self._pay(function.attr, [owner, *arguments] if function.attr not in {"append", "pop", "get"} else [], place)
         try:
             result = containers.method(owner, function.attr, arguments, keywords)
         except (LookupError, TypeError, ValueError) as error:
@@ -94,6 +104,7 @@ class Calling(Values):
             return layer
         layer.arguments = argument_table(name, arguments, keywords)
         layer.places = _argument_places(name, node)
+        self.walk(list(layer.arguments.values()), place)
         key = (name, repr(layer.arguments), place)
         if key not in self._checked:
             self._checked.add(key)

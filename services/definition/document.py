@@ -23,6 +23,7 @@ from services.definition.partial import evaluate_sound
 from services.definition.positions import module
 from services.definition.problems import Place, Problems, Stopped, nearest_hint
 from services.definition.program import Function, Module, Program
+from services.definition.protection import protect
 from services.definition.recursion import bound_recursion
 from services.definition.scope import Library, Scope
 from services.definition.tree import Node
@@ -95,6 +96,8 @@ def _checked(document: object, place: Place, problems: Problems) -> Definition |
         evaluate_sound(program, None, place, problems)
     _check_tree(tree, model_place, problems)
     _check_count(program, tree, inputs, place.child("inputs"), problems)
+    if not problems.found:
+        protect(program, tree, place, problems)
     canonical = {name: copy.deepcopy(full[name]) for name in _MEMBERS if name in full}
     names = inputs_of(program, tree)
     bare = model_place == place

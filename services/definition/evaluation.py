@@ -48,7 +48,13 @@ class Evaluation(Interpreter):
         """Check the bodies of functions that no module owns."""
         for definition in self.program.definitions.values():
             if isinstance(definition, Function) and definition.name not in self.program.macros:
-                Probe(self.program, self.problems).run(definition, None)
+                self._probe(definition, None)
+
+    def _probe(self, function: Function, node: Node | None) -> None:
+        probe = Probe(self.program, self.problems)
+        probe.share(self)
+        probe.run(function, node)
+        self.share(probe)
 
     def call_definition(
         self, definition: Module | Function, arguments: list[object], keywords: dict[str, object], place: Place
@@ -58,6 +64,7 @@ class Evaluation(Interpreter):
             return UNKNOWN
         taken = definition.constructor.arguments if isinstance(definition, Module) else definition.arguments
         names = self.bound(taken, arguments, keywords, place)
+        self.walk(list(names.values()), place)
         key = f"{definition.name}{names!r}" if _is_plain(names.values()) else ""
         if key in self._made:
             return self._again(self._made[key], place)
@@ -67,6 +74,7 @@ class Evaluation(Interpreter):
         else:
             result = self._returned(definition.body, Frame(names, None, place))
         self._stack.pop()
+        self.walk(result, place)
         if key and (isinstance(result, Node) or _is_plain([result])):
             self.remember(key, result, place)
         return result
@@ -119,7 +127,7 @@ class Evaluation(Interpreter):
         """Walk the forward and the methods of a module that was just made."""
         for function in (definition.forward, *definition.methods):
             if not function.name.startswith("_"):
-                Probe(self.program, self.problems).run(function, node)
+                self._probe(function, node)
 
     def bound(
         self, parameters: list[Parameter], arguments: list[object], keywords: dict[str, object], place: Place

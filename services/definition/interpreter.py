@@ -38,6 +38,7 @@ class Interpreter(Calling):
     def run(self, statement: ast.stmt, frame: Frame) -> None:
         """Run one statement."""
         place = place_of(statement) or frame.place
+        self.spend_step(place)
         inner = Frame(frame.names, frame.node, place)
         if isinstance(statement, ast.Assign):
             self.assign(statement.targets[0], self.value(statement.value, inner), inner)
@@ -118,6 +119,9 @@ class Interpreter(Calling):
 
     def _store(self, target: ast.Subscript, value: object, frame: Frame) -> None:
         owner, key = self.value(target.value, frame), self.value(target.slice, frame)
+        if isinstance(key, slice) and isinstance(owner, list):
+            value = list(self.iterable(value, frame.place)) if not isinstance(value, Opaque) else []
+            self.operate(ast.Add(), owner, value, frame.place)  # as long as both together, at most
         try:
             if isinstance(owner, list | dict) and not isinstance(key, Opaque):
                 owner[key] = value

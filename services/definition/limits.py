@@ -21,6 +21,10 @@ MAX_TREE_DEPTH = 100
 """Modules nested in modules."""
 MAX_BUILD_TURNS = 20_000
 """Turns of all loops and comprehensions while the model is built."""
+MAX_BUILD_ITEMS = 1_000_000
+"""Items of lists and characters of strings that are made, compared or gone through while the model is built."""
+MAX_BUILD_STEPS = 200_000
+"""Statements and parts of expressions that are evaluated while the model is checked."""
 MAX_BUILD_DEPTH = 40
 """Definitions nested in definitions."""
 MAX_RECURSIVE_CALLS = 600
@@ -32,3 +36,5 @@ MAX_RECURSION = 100
 MAX_FORWARD_TURNS = 1_000_000
 """Turns of all loops and comprehensions in one forward."""
 MAX_AT_MOST = 100_000
+MAX_FORWARD_WORK = 10_000_000
+"""Calls and turns of one forward that its text alone already says."""

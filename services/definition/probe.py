@@ -105,7 +105,7 @@ class Probe(Interpreter):
     def _repeated(self, count: int, place: Place) -> None:
         if self._repeats * count > MAX_FORWARD_TURNS:
             detail = f"These loops take {self._repeats * count} turns; at most {MAX_FORWARD_TURNS} are allowed."
-            self.stop("model_too_large", detail, place)
+            self.stop("model_too_large", detail, place, "Make these loops shorter.")
 
     def _length(self, value: object) -> int:
         if isinstance(value, Node):

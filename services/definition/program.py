@@ -52,7 +52,8 @@ class Module:
 
     def tensors(self) -> set[str]:
         """Return the names that are parameters or buffers in every instance."""
-        found, others = set(self.buffers), set()
+        found: set[str] = set(self.buffers)
+        others: set[str] = set()
         for statement in ast.walk(ast.Module(self.constructor.body, [])):
             target = statement.targets[0] if isinstance(statement, ast.Assign) else None
             if isinstance(statement, ast.Assign) and isinstance(target, ast.Attribute):

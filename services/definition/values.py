@@ -6,17 +6,14 @@ import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from services.definition import containers
-from services.definition.limits import MAX_BUILD_TURNS, MAX_MODULES
+from services.definition.budget import Budget
 from services.definition.names import check_member
-from services.definition.problems import Place, Problems, Stopped, place_of
+from services.definition.problems import Place, Problems, place_of
 from services.definition.program import Function, Module, Program
 from services.definition.tree import TENSOR, UNKNOWN, Node, Opaque
-
-PROJECTION = 4
-"""How often the budget must be exceeded by projection before a loop is refused early."""
 
 
 @dataclass(slots=True)
@@ -28,14 +25,12 @@ class Frame:
     place: Place
 
 
-class Values(ABC):
+class Values(Budget, ABC):
     """Expressions and budgets; subclasses say what calls of definitions and assignments do."""
 
     def __init__(self, program: Program, problems: Problems) -> None:
+        super().__init__(problems)
         self.program = program
-        self.problems = problems
-        self.turns_left = MAX_BUILD_TURNS
-        self.modules_left = MAX_MODULES
         self._checked: set[tuple[str, str, Place]] = set()
         self._expressions: dict[type[ast.AST], Callable[[Any, Frame, Place], object]] = {
             ast.Constant: lambda node, _frame, _place: node.value, ast.Name: self._name, ast.BinOp: self._binary,
@@ -68,24 +63,6 @@ class Values(ABC):
     def assign(self, target: ast.expr, value: object, frame: Frame) -> None:
         """Bind names."""
 
-    def stop(self, code: str, detail: str, place: Place, hint: str | None = None) -> NoReturn:
-        """Note a problem and end the evaluation."""
-        self.problems.add(code, detail, place, hint)
-        raise Stopped
-
-    def spend_modules(self, count: int, place: Place) -> None:
-        """Take ``count`` modules from the budget."""
-        self.modules_left -= count
-        if self.modules_left < 0:
-            self.stop("model_too_large", f"A model has at most {MAX_MODULES} modules.", place)
-
-    def spend_turns(self, count: int, place: Place) -> None:
-        """Take ``count`` turns of a loop from the budget, before the loop begins."""
-        self.turns_left -= count
-        if self.turns_left < 0:
-            detail = f"Building this model takes more than {MAX_BUILD_TURNS} turns of its loops."
-            self.stop("model_too_large", detail, place)
-
     def check_name(self, name: str, place: Place) -> None:
         """Check a computed name once it is known."""
         check_member(name, place, self.problems)
@@ -103,6 +80,7 @@ class Values(ABC):
         if isinstance(value, Node) and value.is_container():
             return value.items()
         if isinstance(value, list | tuple | str | dict):
+            self.spend_items(len(value), place)
             return list(value)
         if isinstance(value, range):
             return value
@@ -113,6 +91,7 @@ class Values(ABC):
     def value(self, node: ast.expr, frame: Frame) -> Any:  # noqa: ANN401 - any plain value
         """Return the value of an expression."""
         place = place_of(node) or frame.place
+        self.spend_step(place)
         return self._expressions[type(node)](node, frame, place)
 
     def _name(self, node: ast.Name, frame: Frame, place: Place) -> object:
@@ -143,6 +122,7 @@ class Values(ABC):
         return found
 
     def _check_key(self, name: object, found: dict[object, object], place: Place) -> None:
+        self.walk(name, place)
         if not isinstance(name, str | int | float | tuple | type(None)):
             self.stop("invalid_argument", "This cannot be the key of a dict.", place)
         if name in found:
@@ -150,10 +130,14 @@ class Values(ABC):
 
     def _joined(self, node: ast.JoinedStr, frame: Frame, place: Place) -> object:
         parts = [self.value(v.value if isinstance(v, ast.FormattedValue) else v, frame) for v in node.values]
+        self.walk(parts, place)
         return UNKNOWN if any(isinstance(part, Opaque) for part in parts) else "".join(map(str, parts))
 
     def _binary(self, node: ast.BinOp, frame: Frame, place: Place) -> object:
-        return self.operate(node.op, self.value(node.left, frame), self.value(node.right, frame), place)
+        left, right = self.value(node.left, frame), self.value(node.right, frame)
+        result = self.operate(node.op, left, right, place)
+        self.spend_items(len(result) if isinstance(result, str | list | tuple | dict) else 0, place)
+        return result
 
     def _unary(self, node: ast.UnaryOp, frame: Frame, place: Place) -> object:
         return self.operate(node.op, self.value(node.operand, frame), None, place)
@@ -172,6 +156,8 @@ class Values(ABC):
         left = self.value(node.left, frame)
         for operation, right_node in zip(node.ops, node.comparators, strict=True):
             right = self.value(right_node, frame)
+            self.walk(left, place)
+            self.walk(right, place)
             result = self.operate(operation, left, right, place)
             if not result or isinstance(result, Opaque):
                 return result
@@ -189,6 +175,8 @@ class Values(ABC):
         if isinstance(node.value, ast.Attribute) and node.value.attr in containers.REGISTRIES:
             return self._registry(node, frame, place)
         owner, key = self.value(node.value, frame), self.value(node.slice, frame)
+        if isinstance(key, slice | tuple):
+            self.walk(key if isinstance(key, tuple) else owner, place)
         if isinstance(owner, Opaque) or isinstance(key, Opaque):
             return TENSOR if owner is TENSOR else UNKNOWN
         try:
@@ -208,8 +196,12 @@ class Values(ABC):
         return [self.value(node.elt, inner) for inner in self.turns(node.generators[0], frame, place)]
 
     def _dict_comprehension(self, node: ast.DictComp, frame: Frame, place: Place) -> object:
-        turns = self.turns(node.generators[0], frame, place)
-        return {self.value(node.key, inner): self.value(node.value, inner) for inner in turns}
+        found: dict[object, object] = {}
+        for inner in self.turns(node.generators[0], frame, place):
+            name = self.value(node.key, inner)
+            self.walk(name, place)
+            found[name] = self.value(node.value, inner)
+        return found
 
     def turns(self, generator: ast.comprehension, frame: Frame, place: Place) -> Iterable[Frame]:
         """Return one frame for each turn of a comprehension."""
@@ -223,13 +215,6 @@ class Values(ABC):
             self.assign(generator.target, item, inner)
             if all(self.truth(test, inner) for test in generator.ifs):
                 yield inner
-
-    def project(self, count: int, before: tuple[int, int], place: Place) -> None:
-        """Refuse a loop after its first turn, when all its turns would spend the budget several times over."""
-        turns, modules = before[0] - self.turns_left, before[1] - self.modules_left
-        if turns * count > PROJECTION * before[0] or modules * count > PROJECTION * before[1]:
-            detail = f"{count} turns like the first one exceed what a model may hold or take to build."
-            self.stop("model_too_large", detail, place)
 
     def _attribute(self, node: ast.Attribute, frame: Frame, place: Place) -> object:
         if isinstance(node.value, ast.Name) and node.value.id in {"torch", "math"}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from services.definition import Definition
-from services.definition.guards import HELPERS
+from services.definition.guards import FULL_BUDGET, HELPERS
 from services.definition.program import Function, Module, Program
 from services.modules.layout import layout
 
@@ -56,10 +56,17 @@ def in_order(program: Program) -> list[Module | Function]:
 
 
 def root_class(program: Program) -> str | None:
-    """Return the definition whose forward is the model's own; it renews the budget. Containers need a hook for it."""
+    """Return the definition whose forward is the model's own; it renews the budget.
+
+    Containers need a hook for that, and so does a definition that the model may hold once more inside itself.
+    """
     call = program.model
     name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
-    return name if isinstance(program.definitions.get(name), Module) else None
+    if not isinstance(program.definitions.get(name), Module):
+        return None
+    made = [item.constructor if isinstance(item, Module) else item for item in program.definitions.values()]
+    names = (node for function in made for statement in function.body for node in ast.walk(statement))
+    return None if any(isinstance(node, ast.Name) and node.id == name for node in names) else name
 
 
 def _imports(names: set[str]) -> list[ast.stmt]:
@@ -78,26 +85,24 @@ def _imports(names: set[str]) -> list[ast.stmt]:
 
 def _guards(program: Program) -> list[ast.stmt]:
     """Guards are our own text, not the client's: they are parsed as written in ``services.definition.guards``."""
-    names = sorted(program.helpers)
-    text = "".join(HELPERS[name] for name in names)
-    if _BUDGETED & set(names):
-        text = f"{_FULL_BUDGET}\n{text}{'' if root_class(program) else _RENEW}"
+    text = "".join(helper for name, helper in HELPERS.items() if name in program.helpers)
+    if _BUDGET in program.helpers:
+        text = f'_budget = {{"turns": {FULL_BUDGET}}}\n{text}{"" if root_class(program) else _RENEW}'
     return ast.parse(text).body
 
 
-_BUDGETED = {"_turns", "_descend"}
-"""Guards that spend the budget of turns."""
-_FULL_BUDGET = '_budget = {"turns": 1000000}'
-_RENEW = '''
+_BUDGET = "_spend"
+"""The guard that the others spend the budget with."""
+_RENEW = f'''
 def _renew_budget(module, inputs):
     """Give each forward its whole budget of turns."""
-    _budget["turns"] = 1000000
+    _budget["turns"] = {FULL_BUDGET}
 '''
 
 
 def _factory(program: Program) -> ast.stmt:
     body: list[ast.stmt] = [ast.Return(program.model)]
-    if _BUDGETED & program.helpers and root_class(program) is None:
+    if _BUDGET in program.helpers and root_class(program) is None:
         text = "model.register_forward_pre_hook(_renew_budget)"
         keep = ast.Assign([ast.Name("model", ast.Store())], program.model)
         body = [keep, *ast.parse(text).body, ast.Return(ast.Name("model", ast.Load()))]
@@ -110,9 +115,9 @@ def _definition(item: Module | Function, program: Program) -> ast.stmt:
         return _function(item.name, item.syntax(), item.body)
     base = ast.Attribute(ast.Name("nn", ast.Load()), "Module", ast.Load())
     forward = _method(item.forward)
-    if _BUDGETED & program.helpers and item.name == root_class(program):
+    if _BUDGET in program.helpers and item.name == root_class(program):
         # A new list: the program's own body must stay as it is, for it is emitted more than once.
-        forward.body = [*ast.parse('_budget["turns"] = 1000000').body, *forward.body]
+        forward.body = [*ast.parse(f'_budget["turns"] = {FULL_BUDGET}').body, *forward.body]
     functions = [_constructor(item), forward, *(_method(method) for method in item.methods)]
     return ast.ClassDef(item.name, [base], [], functions, [])
 

@@ -8,7 +8,10 @@ import ast
 import re
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
-_OWN_NAMES = {"_", "_turns", "_power", "_times", "_descend", "_left", "_budget", "_renew_budget", "_initialise"}
+_OWN_NAMES = {
+    "_", "_budget", "_renew_budget", "_initialise", "_left", "_descend", "_spend", "_turns", "_items", "_grown", "_power", "_repeated",
+    "_times", "_multiplied", "_added", "_raised", "_product", "_numbers", "_deep", "_local",
+}  # fmt: skip
 _OWN_ATTRIBUTES = {"__init__", "_modules", "_parameters", "_buffers", "_initialise"}
 _EVIL = {
     "eval", "exec", "compile", "open", "globals", "locals", "vars", "dir", "delattr", "input", "breakpoint", "memoryview",

@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 from tests.conformance import article, generative, recursive, sequence, tabular, vision  # noqa: F401 - they register their cases
-from tests.conformance.case import CASES
+from tests.conformance.case import CASES, Case
 
 JUNK: list[Any] = [
     None, True, -1, 0, 10**12, 2**63, 1e308, "", "x", "self", "Linear", "Linear(", "__class__", "os.system('x')", [], {},
@@ -48,14 +48,20 @@ _PIECES = [
 
 def mutated(seed: int) -> Any:
     """Return one document: a conformance document with one to three changes."""
+    return mutated_case(seed)[1]
+
+
+def mutated_case(seed: int) -> tuple[Case, Any]:
+    """Return a conformance case, and its document with one to three changes."""
     source = random.Random(seed)
-    document = copy.deepcopy(source.choice(CASES).document)
+    case = source.choice(CASES)
+    document = copy.deepcopy(case.document)
     for _ in range(source.randint(1, 3)):
         box = [document]
         owner, key = source.choice(list(_slots(box)))
         owner[key] = _changed(owner[key], source)
         document = box[0]
-    return document
+    return case, document
 
 
 def _slots(value: Any):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 
-from services.definition.kind_operators import Operators
-from services.definition.kinds import (
+from services.definition.inference.kinds import (
     A_NUMBER,
     A_TRUTH,
     BOXES,
+    DATA,
     DICT,
     EVERYTHING,
     HUGE,
@@ -27,6 +27,7 @@ from services.definition.kinds import (
     text,
     union,
 )
+from services.definition.inference.operators import Operators
 
 _NUMBER_CHARACTERS = 80
 """``str`` of a number: 2^256 has 78 digits."""
@@ -93,7 +94,7 @@ class Builtins(Operators):
             return text(_NUMBER_CHARACTERS if plain else HUGE)
         if name in {"float", "bool"}:
             return A_NUMBER if name == "float" else A_TRUTH
-        whole = integer(max(min(kind.high, HUGE), SIZE if kind.may(EVERYTHING & ~INT) else 1))
+        whole = integer(max(kind.high, DATA if kind.may(EVERYTHING & ~(INT | OTHER)) else 1))
         if name == "int":
             return whole
         return join(whole if kind.may(EVERYTHING & ~(TENSOR | NUMBER)) or name == "round" else NOTHING,

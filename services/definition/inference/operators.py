@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from services.definition.kind_values import FREE_LENGTH, Names, Values
-from services.definition.kinds import (
+from services.definition.inference.kinds import (
     A_NUMBER,
     A_TENSOR,
     A_TRUTH,
@@ -29,6 +28,7 @@ from services.definition.kinds import (
     text,
     union,
 )
+from services.definition.inference.values import FREE_LENGTH, Names, Values
 
 _COUNTS = INT | OTHER
 _MODULE_DETAIL = "Modules do not compute; call them."

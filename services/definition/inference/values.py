@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from services.definition import kinds, results
-from services.definition.heap import Heap, Parts, count, held, iterated
-from services.definition.kinds import (
+from services.definition.inference import kinds, results
+from services.definition.inference.heap import Heap, Parts, count, held, iterated
+from services.definition.inference.kinds import (
     A_NUMBER,
     A_TENSOR,
     A_TRUTH,
@@ -30,7 +30,7 @@ from services.definition.kinds import (
     text,
     union,
 )
-from services.definition.problems import place_of
+from services.definition.problems import Place, place_of
 
 FREE_LENGTH = 4_096
 """What stays below it by its text alone is not counted at run time."""
@@ -43,12 +43,12 @@ class Findings:
 
     wants: dict[int, str] = field(default_factory=dict)
     """Nodes that need a guard, and which."""
-    refused: dict[int, tuple[ast.AST, str, str | None]] = field(default_factory=dict)
-    """Nodes that no forward may hold: the node, what is wrong, and the fix."""
+    refused: dict[int, tuple[Place, str, str | None]] = field(default_factory=dict)
+    """Nodes that no forward may hold: where they stand, what is wrong, and the fix."""
     turns: dict[int, int] = field(default_factory=dict)
     """How often a loop turns, where the text bounds it."""
-    callees: dict[int, set[int]] = field(default_factory=dict)
-    """Which functions of the document a call may run."""
+    callees: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Which functions of the document a call may run, and how often."""
 
 
 Names = dict[str, Kind]
@@ -62,6 +62,8 @@ class Values(ABC):
         self.heap = heap
         self.found = Findings()
         self.owner = ""
+        self.place: Place | None = None
+        """The statement at hand, to blame for nodes that have no place."""
         self._visitors: dict[type[ast.AST], Callable[..., Kind]] = {
             ast.Constant: lambda node, _names: parts.value(node.value) if node.value is not ... else A_TRUTH,
             ast.Name: lambda node, names: names.get(node.id, ANY), ast.BinOp: self.binary, ast.UnaryOp: self.unary,
@@ -103,8 +105,9 @@ class Values(ABC):
 
     def refuse(self, node: ast.AST, detail: str, hint: str | None) -> None:
         """Note that a node must not stand in a forward."""
-        if place_of(node) is not None:
-            self.found.refused.setdefault(id(node), (node, detail, hint))
+        place = place_of(node) or self.place
+        if place is not None:
+            self.found.refused.setdefault(id(node), (place, detail, hint))
 
     def made(self, node: ast.AST, flag: int, items: Kind, length: int, keys: Kind = NOTHING) -> Kind:
         """Return the list or dict that is made at ``node``."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from services.definition import kinds
 from services.definition.catalog import CATALOG
-from services.definition.kinds import (
+from services.definition.inference import kinds
+from services.definition.inference.kinds import (
     A_NUMBER,
     A_TENSOR,
     A_TRUTH,
     ANY,
+    DATA,
     HUGE,
     MAX_DIMENSIONS,
     NOTHING,
@@ -34,7 +35,7 @@ _TABLES: tuple[tuple[Kind, str], ...] = (
     (integer(SIZE), "numel nelement element_size"),
     (integer(MAX_DIMENSIONS), "dim ndimension"),
     (_SIZES, "size stride"),
-    (join(A_NUMBER, join(A_TRUTH, integer(SIZE))), "item"),
+    (join(A_NUMBER, join(A_TRUTH, integer(DATA))), "item"),
     (row(A_TENSOR, MAX_DIMENSIONS), "broadcast_tensors meshgrid"),
     (_PIECES, "chunk dsplit hsplit split split_with_sizes tensor_split unbind vsplit"),
     (join(A_TENSOR, row(A_TENSOR, MAX_DIMENSIONS)), "atleast_1d atleast_2d atleast_3d nonzero where"),

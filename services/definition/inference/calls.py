@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 from abc import abstractmethod
 
-from services.definition import kinds, results
 from services.definition.catalog import CATALOG
-from services.definition.heap import count, held
-from services.definition.kind_builtins import Arguments, Builtins
-from services.definition.kind_values import FREE_LENGTH, Names
-from services.definition.kinds import (
+from services.definition.inference import kinds, results
+from services.definition.inference.builtins import Arguments, Builtins
+from services.definition.inference.heap import contents, count, held
+from services.definition.inference.kinds import (
     A_TENSOR,
     A_TRUTH,
     ANY,
@@ -32,6 +31,7 @@ from services.definition.kinds import (
     text,
     union,
 )
+from services.definition.inference.values import FREE_LENGTH, Names
 from services.definition.program import Function, Module
 
 _GROWS = {"append": 0, "insert": 1, "extend": 0, "update": 0}
@@ -79,7 +79,23 @@ class Calls(Builtins):
         if kinds.is_any(callee):
             modules = [item for item in self.parts.program.definitions.values() if isinstance(item, Module)]
             return union([ANY, *(self.run(module.forward, arguments, node) for module in modules)])
-        return union(self._shape(shape, arguments, node) for shape in callee.modules)
+        found = union(self._shape(shape, arguments, node) for shape in callee.modules)
+        table = self.found.callees.setdefault(id(node), {})
+        for shape in callee.modules:
+            for key, times in self._runs(shape).items():
+                table[key] = max(times, table.get(key, 0))
+        return found
+
+    def _runs(self, shape: Shape) -> dict[int, int]:
+        """Return which functions of the document a module runs when it is called, and how often."""
+        if isinstance(shape, str):
+            definition = self.parts.program.definitions.get(shape)
+            return {id(definition.forward): 1} if isinstance(definition, Module) else {}
+        found: dict[int, int] = {}
+        for one, times in contents(shape) if shape[0] == "Sequential" else ():
+            for key, inside in self._runs(one).items():
+                found[key] = found.get(key, 0) + times * inside
+        return found
 
     def _shape(self, shape: Shape, arguments: Arguments, node: ast.AST) -> Kind:
         if isinstance(shape, str):
@@ -135,7 +151,9 @@ class Calls(Builtins):
     def _pieces(self, name: str, node: ast.Call, result: Kind) -> Kind:
         if name not in results.PIECES:
             return result
-        written = [item.value for item in node.args + [k.value for k in node.keywords] if isinstance(item, ast.Constant)]
+        written = [
+            item.value for item in node.args + [k.value for k in node.keywords] if isinstance(item, ast.Constant)
+        ]
         pieces = max([number for number in written if type(number) is int], default=0)
         if name in {"chunk", "tensor_split"} and 0 < pieces <= FREE_LENGTH:
             return row(A_TENSOR, pieces)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from services.definition import kinds
-from services.definition.kinds import ANY, HUGE, NOTHING, Kind, Shape, integer, join, places, row, text, union
+from services.definition.inference import kinds
+from services.definition.inference.kinds import ANY, HUGE, NOTHING, Kind, Shape, integer, join, places, row, text, union
 from services.definition.program import Module, Program
 from services.definition.tree import TABLES, Node, Opaque
 
@@ -197,6 +197,11 @@ def held(shape: Shape) -> Kind:
     if isinstance(shape, str):
         return NOTHING
     return iterated(("ModuleList", *shape[1:]))
+
+
+def contents(shape: Shape) -> list[tuple[Shape, int]]:
+    """Return the shapes of a container's items, and how often each stands in it."""
+    return [] if isinstance(shape, str) else sorted(shape[1], key=repr)  # type: ignore[call-overload]
 
 
 def count(shape: Shape) -> int:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from services.definition.heap import Heap, Parts
-from services.definition.kind_builtins import Arguments
-from services.definition.kind_calls import Calls
-from services.definition.kind_values import Findings, Names
-from services.definition.kinds import (
+from services.definition.inference.builtins import Arguments
+from services.definition.inference.calls import Calls
+from services.definition.inference.heap import Heap, Parts
+from services.definition.inference.kinds import (
     A_TENSOR,
     ANY,
     DICT,
@@ -25,17 +24,18 @@ from services.definition.kinds import (
     Kind,
     integer,
     join,
-    nesting,
     settled,
     union,
     widened,
 )
+from services.definition.inference.values import Findings, Names
 from services.definition.limits import MAX_RECURSION
+from services.definition.problems import place_of
 from services.definition.program import Function, Module, Program
 from services.definition.recursion import COUNTER
 from services.definition.tree import Node
 
-_LOOP_ROUNDS, _ROUNDS = 12, 60
+_LOOP_ROUNDS = 12
 _WIDEN_AFTER = 2
 
 
@@ -51,8 +51,8 @@ class Signature:
     callers: set[int] = field(default_factory=set)
 
 
-def infer(program: Program, tree: Node) -> tuple[Findings, Inference]:
-    """Return what the forwards of a program need; ``tree`` is what its init builds."""
+def infer(program: Program, tree: Node) -> tuple[Findings, dict[int, Function]]:
+    """Return what the forwards of a program need, and its functions by key; ``tree`` is what its init builds."""
     inference = Inference(Parts(program, tree, heap := Heap()), heap)
     inference.enter(inference.parts.module(tree), inference.inputs(tree), ast.Pass())
     for name in inference.parts.escaped:
@@ -61,7 +61,7 @@ def infer(program: Program, tree: Node) -> tuple[Findings, Inference]:
     for name in program.definitions:
         inference.expose(name, unseen=True)
     inference.settle()
-    return inference.found, inference
+    return inference.found, {key: signature.function for key, signature in inference.signatures.items()}
 
 
 class Inference(Calls):
@@ -84,7 +84,7 @@ class Inference(Calls):
         """Return what the trainer gives the model: tensors, and the defaults of what it leaves out."""
         owner = self.parts.program.definitions.get(tree.type)
         taken = owner.forward.arguments if isinstance(owner, Module) else []
-        return Arguments([A_TENSOR for argument in taken or [None]], {}, open_ended=False)
+        return Arguments([A_TENSOR] * max(len(taken), 1), {}, open_ended=False)
 
     def expose(self, name: str, *, unseen: bool = False) -> None:
         """Run the functions of a definition with arguments of which nothing is known."""
@@ -100,7 +100,7 @@ class Inference(Calls):
     def run(self, function: Function, arguments: Arguments, node: ast.AST) -> Kind:
         """Note a call, and return what the function is known to give."""
         key = id(function)
-        self.found.callees.setdefault(id(node), set()).add(key)
+        self.found.callees.setdefault(id(node), {}).setdefault(key, 1)
         signature = self.signatures.get(key)
         if signature is None:
             signature = Signature(function, self._owners[key], [NOTHING] * len(function.arguments))
@@ -140,14 +140,12 @@ class Inference(Calls):
             key = next(iter(self.dirty))
             del self.dirty[key]
             rounds[key] = rounds.get(key, 0) + 1
-            if rounds[key] > _ROUNDS:
-                raise RuntimeError("the inference of a definition does not come to rest")
             before = self.heap.changes
-            self._pass_over(key, self.signatures[key])
+            self._pass_over(key, self.signatures[key], rounds[key])
             if self.heap.changes != before:
                 self.dirty.update(dict.fromkeys(self.signatures))
 
-    def _pass_over(self, key: int, signature: Signature) -> None:
+    def _pass_over(self, key: int, signature: Signature, rounds: int) -> None:
         self._running, self.owner = key, signature.owner
         self._returns, self._exits = [], []
         names = {item.name: kind for item, kind in zip(signature.function.arguments, signature.arguments, strict=True)}
@@ -156,8 +154,8 @@ class Inference(Calls):
         nothing = NOTHING if _returns(signature.function.body) else Kind(OTHER)
         returns = settled(join(signature.returns, union([*self._returns, nothing])))
         if returns != signature.returns:
-            rounds = nesting(returns)
-            signature.returns = widened(signature.returns, returns) if signature.returns.flags and rounds else returns
+            returns = widened(signature.returns, returns) if rounds > _WIDEN_AFTER else returns
+            signature.returns = ANY if rounds > _LOOP_ROUNDS else returns
             self.dirty.update(dict.fromkeys(key for key in signature.callers if key in self.signatures))
 
     # Statements
@@ -169,8 +167,12 @@ class Inference(Calls):
 
     def statement(self, node: ast.stmt, names: Names) -> None:
         """Go over one statement."""
+        self.place = place_of(node) or self.place
         if isinstance(node, ast.Assign):
-            self.bind(node.targets[0], self.kind(node.value, names), names)
+            kind = self.kind(node.value, names)
+            if isinstance(node.targets[0], ast.Subscript) and isinstance(node.targets[0].slice, ast.Slice):
+                self.consumed(node.value, kind)
+            self.bind(node.targets[0], kind, names)
         elif isinstance(node, ast.AugAssign):
             self._augmented(node, names)
         elif isinstance(node, ast.Expr):
@@ -236,6 +238,8 @@ class Inference(Calls):
                 part = join(
                     kind.parts[index], self.element(Kind(kind.flags & ~TUPLE, sites=kind.sites, modules=kind.modules))
                 )
+            if isinstance(item, ast.Subscript) and isinstance(item.slice, ast.Slice):
+                self.refuse(item, "A slice is assigned by itself.", "Split this into several statements.")
             if isinstance(item, ast.Starred):
                 self.bind(item.value, self.made(item, LIST, inside, self.turns(kind)), names)
             else:

@@ -13,6 +13,8 @@ BOXES = TUPLE | LIST | DICT
 HUGE = 1 << 256
 """A magnitude or length that the text does not bound. Sizes are below 2^63, so a product of four stays below it."""
 SIZE = 1 << 63
+DATA = 1 << 255
+"""A magnitude that depends on data: its products are counted."""
 MAX_DIMENSIONS = 64
 MAX_NESTING = 4
 MAX_PARTS = 16
