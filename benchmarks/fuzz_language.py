@@ -94,27 +94,26 @@ def _batch(seed: int, end: int, tally: Tally) -> int:
         os.close(reader)
         _child(seed, end, writer)
     os.close(writer)
-    with os.fdopen(reader, "rb") as lines:
-        while seed < end:
-            line = _line(lines, STUCK_SECONDS)
-            if not line:
-                break
+    line: bytes | None = b""
+    # Without a buffer: what it held would be hidden from select.
+    with os.fdopen(reader, "rb", buffering=0) as lines:
+        while seed < end and (line := _line(lines)):
             tally.add(json.loads(line))
             seed += 1
-    stuck = seed < end
-    if stuck:
+    if line is None:
         os.kill(pid, signal.SIGKILL)
     status = os.waitpid(pid, 0)[1]
-    if stuck:
-        how = "hangs" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else f"dies ({status})"
+    if seed < end:
+        how = "hangs" if line is None else f"dies ({status})"
         tally.add({"seed": seed, "state": how, "codes": [], "worst": {}, "finding": how})
         seed += 1
     return seed
 
 
-def _line(lines: IO[bytes], seconds: float) -> bytes:
-    ready, _, _ = select.select([lines], [], [], seconds)
-    return lines.readline() if ready else b""
+def _line(lines: IO[bytes]) -> bytes | None:
+    """Return the next line: nothing when the child has ended, ``None`` when it is stuck."""
+    ready, _, _ = select.select([lines], [], [], STUCK_SECONDS)
+    return lines.readline() if ready else None
 
 
 def _child(seed: int, end: int, writer: int) -> None:
@@ -153,11 +152,9 @@ def _late(*_: object) -> None:
 
 
 def _tried(given: Sample, row: dict[str, Any]) -> str:
-    with Watch("check", row) as watch:
+    with Watch("check", row):
         definition = check(given.document)
         assert_harmless(emit(definition))
-    if watch.seconds > CHECK_SECONDS or watch.bytes > CHECK_BYTES:
-        row["finding"] = f"checking takes {watch.seconds:.2f} s and {watch.bytes >> 20} MiB"
     row["state"] = f"{given.kind}: accepted, refused by preflight"
     signal.setitimer(signal.ITIMER_PROF, TRIAL_SECONDS)  # of the processor: others may load the machine
     try:
@@ -190,8 +187,6 @@ class Watch:
     def __init__(self, name: str, row: dict[str, Any]) -> None:
         self.name = name
         self.row = row
-        self.seconds = 0.0
-        self.bytes = 0
 
     def __enter__(self) -> Watch:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -201,10 +196,12 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         wall, busy = time.monotonic() - self._begin[0], time.process_time() - self._begin[1]
+        taken = max(_status("VmHWM") - self._resident, 0)
         # On a machine that others load the wall clock says little: what counts is the processor's time.
-        self.seconds, self.bytes = busy, max(_status("VmHWM") - self._resident, 0)
+        if self.name == "check" and (busy > CHECK_SECONDS or taken > CHECK_BYTES):
+            self.row["finding"] = f"checking takes {busy:.2f} s and {taken >> 20} MiB"
         self.row["worst"] |= {f"{self.name}: wall ms": wall * 1000, f"{self.name}: processor ms": busy * 1000,
-                              f"{self.name}: memory MiB": self.bytes / 2**20}  # fmt: skip
+                              f"{self.name}: memory MiB": taken / 2**20}  # fmt: skip
 
 
 def _status(name: str) -> int:

@@ -105,10 +105,12 @@ class Calling(Values):
         layer.arguments = argument_table(name, arguments, keywords)
         layer.places = _argument_places(name, node)
         self.walk(list(layer.arguments.values()), place)
-        key = (name, repr(layer.arguments), place)
-        if key not in self._checked:
-            self._checked.add(key)
+        key = f"{name}{layer.arguments!r}"
+        if key not in self._sound:
+            found = len(self.problems.found)
             check_layer(layer, self.problems)
+            if len(self.problems.found) == found:
+                self._sound.add(key)
         layer.children = containers.inner_modules(layer)
         layer.size += sum(child.size for child in layer.children.values())
         if layer.children:

@@ -50,6 +50,8 @@ _PROBABILITIES = {"Dropout": "p", "Dropout1d": "p", "Dropout2d": "p", "Dropout3d
 _DIVIDES = {"Conv": (("groups", "in_channels"), ("groups", "out_channels")), "GroupNorm": (("num_groups",
             "num_channels"),), "MultiheadAttention": (("num_heads", "embed_dim"),), "Transformer": (("nhead",
             "d_model"),), "ChannelShuffle": ()}  # fmt: skip
+_CHOICES = {"padding_mode": ("zeros", "reflect", "replicate", "circular"), "nonlinearity": ("tanh", "relu"),
+            "activation": ("relu", "gelu"), "reduction": ("none", "mean", "sum")}  # fmt: skip
 _POSITIVE = frozenset({"eps", "layer_norm_eps"})
 
 
@@ -118,9 +120,7 @@ def _check_divisors(node: Node, problems: Problems) -> None:
 
 
 def _check_choices(node: Node, problems: Problems) -> None:
-    choices = {"padding_mode": ("zeros", "reflect", "replicate", "circular"), "nonlinearity": ("tanh", "relu"),
-               "activation": ("relu", "gelu"), "reduction": ("none", "mean", "sum")}  # fmt: skip
-    for name, allowed in choices.items():
+    for name, allowed in _CHOICES.items():
         value = node.arguments.get(name)
         if isinstance(value, str) and value not in allowed:
             detail = f"{node.type}: {name} is one of {', '.join(allowed)}; got {value[:40]!r}."

@@ -132,6 +132,21 @@ def _descend(left):
     _spend(1)
 ''',
 }
+_BUDGET_HINT = "Make its loops shorter, or its lists and strings smaller: every forward has the budget anew."
+_FAILURES = (
+    ("one forward took more than its", "forward_budget_exceeded", _BUDGET_HINT),
+    ("an integer grew beyond", "forward_budget_exceeded", "Compute with tensors, or keep the numbers small."),
+    ("a function called itself deeper", "forward_budget_exceeded", "Let it stop sooner, or raise its at_most."),
+    ("a forward must not change the containers", "model_changed_in_forward", "Do it in init."),
+    ("modules do not compute", "invalid_expression", "Call them."),
+)
+
+
+def failure(text: str) -> tuple[str, str] | None:
+    """Return the code of what a guard raised, and the fix; ``None`` for other errors."""
+    return next(((code, hint) for words, code, hint in _FAILURES if words in text), None)
+
+
 _NEEDS = {"_times": {"_repeated", "_grown"}, "_multiplied": {"_repeated", "_grown"}, "_added": {"_turns", "_grown"},
           "_raised": {"_power"}, "_product": {"_turns", "_grown"}}  # fmt: skip
 UNBUDGETED = frozenset({"_power", "_local", "_raised"})

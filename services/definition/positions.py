@@ -112,7 +112,11 @@ def _keywords(
         keywords.append(ast.keyword(name, argument))
     if entry.name in CATALOG.classes:
         known = {name: value for name, value in members.items() if not isinstance(value, str | bool)}
-        check_layer(Node(entry.name, place, known, places=places), library.problems)
+        key, found = f"{entry.name}{known!r}", len(library.problems.found)
+        if key not in library.sound:
+            check_layer(Node(entry.name, place, known, places=places), library.problems)
+        if len(library.problems.found) == found:
+            library.sound.add(key)
     return keywords
 
 

@@ -23,8 +23,10 @@ class Place:
 
     def child(self, *tokens: str | int) -> Place:
         """Return the place of a member or item below this one."""
-        escaped = (str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
-        return Place("/".join([self.pointer, *escaped]))
+        pointer = self.pointer
+        for token in tokens:
+            pointer += f"/{token}" if isinstance(token, int) else "/" + str(token).replace("~", "~0").replace("/", "~1")
+        return Place(pointer)
 
     def at(self, column: int) -> Place:
         """Return the place of a character of the string here."""

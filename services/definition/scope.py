@@ -77,6 +77,8 @@ class Library:
     member_patterns: list[re.Pattern[str]] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
     """Guards that the emitted source needs."""
+    sound: set[str] = field(default_factory=set)
+    """Layers with their arguments, in the object form, that were checked and are fine."""
     calls: dict[str, set[str]] = field(default_factory=dict)
     """Which definition names which other ones."""
     invocations: list[tuple[str, str, ast.Call]] = field(default_factory=list)

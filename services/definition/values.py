@@ -31,7 +31,8 @@ class Values(Budget, ABC):
     def __init__(self, program: Program, problems: Problems) -> None:
         super().__init__(problems)
         self.program = program
-        self._checked: set[tuple[str, str, Place]] = set()
+        self._sound: set[str] = set()
+        """Layers with their arguments that were checked and are fine."""
         self._expressions: dict[type[ast.AST], Callable[[Any, Frame, Place], object]] = {
             ast.Constant: lambda node, _frame, _place: node.value, ast.Name: self._name, ast.BinOp: self._binary,
             ast.UnaryOp: self._unary, ast.BoolOp: self._boolean, ast.Compare: self._compare, ast.IfExp: self._if,

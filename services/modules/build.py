@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import linecache
+import traceback
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,10 @@ from services.definition import Definition
 from services.definition.problems import Place, place_of
 from services.modules.emit import FACTORY, emit
 from services.modules.layout import layout
+
+_KEPT = 32
+_compiled: OrderedDict[str, Code] = OrderedDict()
+"""The newest definitions of this process by file name, to say where in its document an error comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,21 @@ def compile_tree(tree: ast.Module, name: str) -> Code:
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {"__name__": f"modelwright_definition_{name.replace(' ', '_')}"}
     exec(compile(tree, filename, "exec"), namespace)  # noqa: S102 - built node by node from the closed catalog
-    return Code(filename, namespace, places)
+    code = _compiled[filename] = Code(filename, namespace, places)
+    if len(_compiled) > _KEPT:
+        _compiled.popitem(last=False)
+    return code
+
+
+def place_of_error(error: BaseException) -> Place | None:
+    """Return the place of the innermost part of a definition that was running when ``error`` was raised."""
+    place = None
+    for frame in traceback.extract_tb(error.__traceback__):
+        code = _compiled.get(frame.filename)
+        if code is not None and frame.lineno is not None:
+            end = frame.end_lineno or frame.lineno, frame.end_colno or 0
+            place = code.place_at(frame.lineno, frame.colno or 0, *end) or place
+    return place
 
 
 def _locate(tree: ast.Module, printed: ast.Module) -> dict[tuple[int, int, int, int], Place]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,10 +10,10 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from services.definition import Definition
+from services.definition import Definition, guards
 from services.definition.problems import Place
 from services.errors import Problem
-from services.modules.build import Code
+from services.modules.build import Code, place_of_error
 from services.modules.record import shapes
 
 _SHAPE_WORDS = re.compile(
@@ -53,10 +52,14 @@ class Finding:
 
 def explain(failure: Failure, root: Place) -> Problem:
     """Return the problem that a client should see."""
-    place = _code_place(failure) or root
+    place = place_of_error(failure.error) or root
     if failure.stage == "build":
         return Problem("invalid_argument", f"This cannot be built: {_first_line(failure.error)}", place.pointer,
                        None, place.column)  # fmt: skip
+    guarded = guards.failure(_first_line(failure.error))
+    if guarded is not None:
+        code, hint = guarded
+        return Problem(code, f"{_first_line(failure.error).capitalize()}.", place.pointer, hint, place.column)
     layer = _failed_layer(failure)
     if layer is not None:
         problem = _layer_problem(failure, *layer)
@@ -87,16 +90,6 @@ def _general_hint(text: str) -> str | None:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:300]
-
-
-def _code_place(failure: Failure) -> Place | None:
-    """Return the place of the innermost line of the definition's own code in the traceback."""
-    place = None
-    for frame in traceback.extract_tb(failure.error.__traceback__):
-        if frame.filename == failure.code.filename and frame.lineno is not None:
-            position = (frame.lineno, frame.colno or 0, frame.end_lineno or frame.lineno, frame.end_colno or 0)
-            place = failure.code.place_at(*position) or place
-    return place
 
 
 def _failed_layer(failure: Failure) -> tuple[str, nn.Module, tuple[object, ...]] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tests.conformance.case import CASES, Case
+from tests.conformance.case import Case
 from tests.conformance.mutations import mutated_case
 
 Specification = Mapping[str, Mapping[str, Any]]

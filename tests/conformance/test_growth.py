@@ -11,8 +11,9 @@ import torch
 
 from services.definition import check
 from services.errors import InvalidRequest
-from services.modules import build, source
+from services.modules import build, preflight, source
 from tests.conformance.test_attacks import net
+from worker.trainer.failures import explain
 
 BUDGET = "one forward took more than its 1000000"
 INTEGER = r"an integer grew beyond 2 \*\* 63"
@@ -110,12 +111,33 @@ def test_what_grows_spends_the_budget_of_its_forward(name):
             model(batch)
 
 
+def test_a_spent_budget_names_its_place_in_preflight_and_in_a_job():
+    document = at_first("a = [n]", {"while": "n >= 0", "at_most": 100, "do": ["b = 1", "a = a + a"]})
+    inputs = {"x": {"dtype": "float32", "shape": ["B"]}}
+    with pytest.raises(InvalidRequest) as caught:
+        preflight(check(document | {"inputs": [{"name": "x", **inputs["x"]}]}))
+    problem = caught.value.problems[0]
+    assert (problem.code, problem.pointer, problem.column) == (
+        "forward_budget_exceeded",
+        "/modules/Net/forward/2/do/1",
+        5,
+    )
+    assert problem.hint
+    model = build(check(document))
+    with pytest.raises(RuntimeError) as raised:
+        model(torch.ones(2))
+    failed = explain(raised.value, model, batch_size=2).to_dict()
+    assert (failed["code"], failed["pointer"], failed["class"]) == (problem.code, f"/model{problem.pointer}", "user")
+    assert "column 5" in failed["message"]
+
+
 PLAIN = {
     "sizes": ["b, t = x.shape", "h = 4", "return x.view(b, t // h, h).transpose(1, 2).reshape(b * h, t // h) * (t // h) ** 2"],
     "names": ["y = [str(i) + 'a' for i in range(3)]", "return x * len('b' + y[0])"],
     "parts of a tensor": ["a, b = x.chunk(2, dim=-1)", "c, d = x.split(2, dim=1)", "return a * b + c - d"],
     "a running sum": ["total = 0", {"for": "i in range(3)", "do": ["total = total + x * i", "total += x"]}, "return total"],
     "a list of outputs": ["y = []", {"for": "i in range(3)", "do": ["y.append(x)", "y += [x]"]}, "return torch.stack(y)"],
+    "counters": ["n = 0", {"for": "i in range(9)", "do": ["n += 1", "m = n - 2 * i"]}, "return x * n * m"],
     "masks": ["return x * (x.shape[0] * x.shape[1]) ** 0.5 + x ** 2"],
     "padding": ["return x.new_zeros((x.shape[0],) + (1,) * (x.ndim - 1)) + x"],
 }  # fmt: skip

@@ -9,7 +9,10 @@ from types import TracebackType
 import torch
 from torch import nn
 
+from services.definition import guards
+from services.definition.problems import Place
 from services.errors import InvalidRequest, TrainingFailure
+from services.modules.build import place_of_error
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|DefaultCPUAllocator|std::bad_alloc|CUBLAS_STATUS_ALLOC"
@@ -96,10 +99,20 @@ def _model_failure(error: Exception, layer: str) -> TrainingFailure:
         return user_failure(
             "nondeterministic_operation", f"In {layer}: {text}", hint=hint, pointer="/training/reproducible"
         )
+    guarded = guards.failure(text)
+    if guarded is not None:
+        return _guarded(error, *guarded)
     if _SHAPES.search(text):
         hint = "Check the sizes that meet there; `POST /v1/models/validate` shows the shape at every layer."
         return user_failure("shape_mismatch", f"In {layer}: {text}", hint=hint, pointer="/model")
     return user_failure("model_failed", f"In {layer}: {text}", hint="See the model's `forward`.", pointer="/model")
+
+
+def _guarded(error: Exception, code: str, hint: str) -> TrainingFailure:
+    """Return the failure of a guard in the model's source: it names the place in the document."""
+    place = place_of_error(error) or Place("")
+    where = f" (column {place.column} of that text)" if place.column else ""
+    return user_failure(code, f"{str(error).capitalize()}{where}.", hint=hint, pointer=f"/model{place.pointer}")
 
 
 def single_sample_failure() -> TrainingFailure:

@@ -1,15 +1,12 @@
-"""Infers what every value of every forward may be, over all calls of a document, until nothing changes."""
+"""Follows the statements of a forward: branches join, loops go round until nothing changes."""
 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
 
-from services.definition.inference.builtins import Arguments
 from services.definition.inference.calls import Calls
 from services.definition.inference.heap import Heap, Parts
 from services.definition.inference.kinds import (
-    A_TENSOR,
     ANY,
     DICT,
     HUGE,
@@ -22,143 +19,26 @@ from services.definition.inference.kinds import (
     TEXT,
     TUPLE,
     Kind,
-    integer,
     join,
     settled,
-    union,
     widened,
 )
-from services.definition.inference.values import Findings, Names
-from services.definition.limits import MAX_RECURSION
+from services.definition.inference.values import Names
 from services.definition.problems import place_of
-from services.definition.program import Function, Module, Program
-from services.definition.recursion import COUNTER
-from services.definition.tree import Node
 
-_LOOP_ROUNDS = 12
-_WIDEN_AFTER = 2
+LOOP_ROUNDS = 12
+WIDEN_AFTER = 2
 
 
-@dataclass(slots=True)
-class Signature:
-    """What is known of a function of the document: what it is given anywhere, and what it gives."""
-
-    function: Function
-    owner: str
-    arguments: list[Kind]
-    returns: Kind = NOTHING
-    seen: int = 0
-    callers: set[int] = field(default_factory=set)
-
-
-def infer(program: Program, tree: Node) -> tuple[Findings, dict[int, Function]]:
-    """Return what the forwards of a program need, and its functions by key; ``tree`` is what its init builds."""
-    inference = Inference(Parts(program, tree, heap := Heap()), heap)
-    inference.enter(inference.parts.module(tree), inference.inputs(tree), ast.Pass())
-    for name in inference.parts.escaped:
-        inference.expose(name)
-    inference.settle()
-    for name in program.definitions:
-        inference.expose(name, unseen=True)
-    inference.settle()
-    return inference.found, {key: signature.function for key, signature in inference.signatures.items()}
-
-
-class Inference(Calls):
-    """Statements, and the rounds over all functions."""
+class Flow(Calls):
+    """Statements."""
 
     def __init__(self, parts: Parts, heap: Heap) -> None:
         super().__init__(parts, heap)
-        self.signatures: dict[int, Signature] = {}
-        self.dirty: dict[int, None] = {}
-        self._owners = {
-            id(function): name
-            for name, item in parts.program.definitions.items()
-            for function in ([item.forward, *item.methods] if isinstance(item, Module) else [item])
-        }
-        self._running = 0
-        self._returns: list[Kind] = []
-        self._exits: list[Names] = []
-
-    def inputs(self, tree: Node) -> Arguments:
-        """Return what the trainer gives the model: tensors, and the defaults of what it leaves out."""
-        owner = self.parts.program.definitions.get(tree.type)
-        taken = owner.forward.arguments if isinstance(owner, Module) else []
-        return Arguments([A_TENSOR] * max(len(taken), 1), {}, open_ended=False)
-
-    def expose(self, name: str, *, unseen: bool = False) -> None:
-        """Run the functions of a definition with arguments of which nothing is known."""
-        item = self.parts.program.definitions[name]
-        if isinstance(item, Function) and name in self.parts.program.macros:
-            return
-        functions = [item.forward, *(item.methods if unseen else [])] if isinstance(item, Module) else [item]
-        for function in functions:
-            if not function.name.startswith("_") and not (unseen and id(function) in self.signatures):
-                given = Arguments([ANY] * len(function.arguments), {}, open_ended=False)
-                self.run(function, given, ast.Pass())
-
-    def run(self, function: Function, arguments: Arguments, node: ast.AST) -> Kind:
-        """Note a call, and return what the function is known to give."""
-        key = id(function)
-        self.found.callees.setdefault(id(node), {}).setdefault(key, 1)
-        signature = self.signatures.get(key)
-        if signature is None:
-            signature = Signature(function, self._owners[key], [NOTHING] * len(function.arguments))
-            self.signatures[key] = signature
-            self.dirty[key] = None
-        signature.callers.add(self._running)
-        given = [self._given(signature, index, arguments) for index in range(len(signature.arguments))]
-        new = [settled(join(old, one)) for old, one in zip(signature.arguments, given, strict=True)]
-        if new != signature.arguments:
-            signature.seen += 1
-            if signature.seen > _WIDEN_AFTER:
-                new = [widened(old, one) for old, one in zip(signature.arguments, new, strict=True)]
-            if signature.seen > _LOOP_ROUNDS:
-                new = [ANY] * len(new)
-            signature.arguments = new
-            self.dirty[key] = None
-        return signature.returns
-
-    def _given(self, signature: Signature, index: int, arguments: Arguments) -> Kind:
-        parameter = signature.function.arguments[index]
-        known = arguments.at(index, parameter.name)
-        if parameter.default is None:
-            return known
-        return join(known, self._default(parameter.default))
-
-    def _default(self, node: ast.expr) -> Kind:
-        """A dict that is a default is one dict for all calls."""
-        kind = self.kind(node, {})
-        for number in kind.sites:
-            self.heap.sites[number].own = True
-        return kind
-
-    def settle(self) -> None:
-        """Go over the functions until nothing changes."""
-        rounds: dict[int, int] = {}
-        while self.dirty:
-            key = next(iter(self.dirty))
-            del self.dirty[key]
-            rounds[key] = rounds.get(key, 0) + 1
-            before = self.heap.changes
-            self._pass_over(key, self.signatures[key], rounds[key])
-            if self.heap.changes != before:
-                self.dirty.update(dict.fromkeys(self.signatures))
-
-    def _pass_over(self, key: int, signature: Signature, rounds: int) -> None:
-        self._running, self.owner = key, signature.owner
-        self._returns, self._exits = [], []
-        names = {item.name: kind for item, kind in zip(signature.function.arguments, signature.arguments, strict=True)}
-        names[COUNTER] = integer(MAX_RECURSION)
-        self.body(signature.function.body, names)
-        nothing = NOTHING if _returns(signature.function.body) else Kind(OTHER)
-        returns = settled(join(signature.returns, union([*self._returns, nothing])))
-        if returns != signature.returns:
-            returns = widened(signature.returns, returns) if rounds > _WIDEN_AFTER else returns
-            signature.returns = ANY if rounds > _LOOP_ROUNDS else returns
-            self.dirty.update(dict.fromkeys(key for key in signature.callers if key in self.signatures))
-
-    # Statements
+        self.returns: list[Kind] = []
+        """What the function at hand returns."""
+        self.exits: list[Names] = []
+        """What is bound where the loop at hand is left or goes on early."""
 
     def body(self, body: list[ast.stmt], names: Names) -> None:
         """Go over statements in order."""
@@ -178,7 +58,7 @@ class Inference(Calls):
         elif isinstance(node, ast.Expr):
             self.kind(node.value, names)
         elif isinstance(node, ast.Return) and node.value is not None:
-            self._returns.append(self.kind(node.value, names))
+            self.returns.append(self.kind(node.value, names))
         elif isinstance(node, ast.If):
             self._branch(node, names)
         elif isinstance(node, ast.For):
@@ -186,7 +66,7 @@ class Inference(Calls):
         elif isinstance(node, ast.Assert):
             self.kind(node.test, names)
         elif isinstance(node, ast.Break | ast.Continue):
-            self._exits.append(dict(names))
+            self.exits.append(dict(names))
 
     def _branch(self, node: ast.If, names: Names) -> None:
         self.kind(node.test, names)
@@ -196,8 +76,8 @@ class Inference(Calls):
         _merge(names, other)
 
     def _loop(self, node: ast.For, names: Names) -> None:
-        outside, self._exits = self._exits, []
-        for index in range(_LOOP_ROUNDS):
+        outside, self.exits = self.exits, []
+        for index in range(LOOP_ROUNDS):
             before = dict(names)
             inner = dict(names)
             turns = self.loop(node, node.iter, node.target, inner)
@@ -205,16 +85,16 @@ class Inference(Calls):
                 self.found.wants.pop(id(node.iter), None)
                 self.found.turns[id(node)] = turns
             self.body(node.body, inner)
-            for left in [inner, *self._exits]:
+            for left in [inner, *self.exits]:
                 _merge(names, left)
-            self._exits = []
-            if index > _WIDEN_AFTER:
+            self.exits = []
+            if index > WIDEN_AFTER:
                 names.update({name: widened(before.get(name, NOTHING), kind) for name, kind in names.items()})
             if names == before:
                 break
         else:
             names.update(dict.fromkeys(names, ANY))
-        self._exits = outside
+        self.exits = outside
         self.body(node.orelse, names)
 
     def bind(self, target: ast.expr, kind: Kind, names: Names) -> None:
@@ -294,11 +174,3 @@ def _merge(names: Names, other: Names) -> None:
     """Join what two ways through a body bind; a name that one way leaves unbound fails there."""
     for name, kind in other.items():
         names[name] = join(names.get(name, NOTHING), kind)
-
-
-def _returns(body: list[ast.stmt]) -> bool:
-    """Return whether every way through a body ends in ``return``: otherwise the function may give None."""
-    last = body[-1] if body else None
-    if isinstance(last, ast.If):
-        return _returns(last.body) and _returns(last.orelse)
-    return isinstance(last, ast.Return)
