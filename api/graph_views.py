@@ -65,7 +65,8 @@ class CaptureView(View):
         "absolute difference of the outputs from the dynamic run."
     )
     gradient: dict[str, Any] | None = Field(
-        description="Whether the backward pass is captured too, and its difference from autograd's."
+        description="Whether the backward pass is captured too, and its difference from autograd's; `zero_for_none` "
+        "counts parameters of a way not taken: without a gradient in the model, with a zero one in the graph."
     )
     same_shapes: dict[str, Any] | None = Field(description="The captured graph on a second batch of the same shapes.")
     other_batch: dict[str, Any] | None = Field(

@@ -11,6 +11,7 @@ from modelwright.requests import Requests, path
 
 Json = dict[str, Any]
 Picture = Literal["svg", "mermaid", "dot"]
+_CAPTURE_SECONDS = 180.0  # the service gives one a minute; loading the compiler and waiting for another come on top
 Gradients = bool | Sequence[str] | Mapping[str, Any]
 
 
@@ -74,6 +75,37 @@ class GraphCalls(Requests):
         """
         given = [{**run, **({"inputs": _inputs(run["inputs"])} if "inputs" in run else {})} for run in runs]
         return self._post("/v1/graphs/diff", {**_subject(model), "runs": given, **options}, None)
+
+    def capture(self, model: object = None, inputs: Mapping[str, object] | None = None, **options: object) -> Json:
+        """Capture a model as one static graph; return how that went, and the graph.
+
+        ``captured`` says whether it is one graph, ``breaks`` where and why it is not, ``branches`` and ``loops`` what
+        became of them. The first call of a service takes seconds more, for torch's compiler is loaded then.
+
+        Args:
+            model: as for `graph`.
+            inputs: as for `graph`.
+            options: ``checkpoint``, ``data``, ``mode``, ``seed``, ``dtype``.
+
+        Raises:
+            InvalidRequest, CannotDescribe: as `graph`.
+        """
+        body = _body(model, inputs, False, options)
+        return self._post("/v1/graphs/capture", body, None, timeout_seconds=_CAPTURE_SECONDS)
+
+    def compare(self, model: object = None, inputs: Mapping[str, object] | None = None, **options: object) -> Json:
+        """Measure training steps of a model, dynamic and static in turns; return the numbers and a picture.
+
+        Args:
+            model: as for `graph`.
+            inputs: as for `graph`.
+            options: ``checkpoint``, ``data``, ``mode``, ``seed``, ``dtype``, ``measure_seconds``.
+
+        Raises:
+            InvalidRequest, CannotDescribe: as `graph`; ``not_capturable`` where there is no static graph.
+        """
+        body = _body(model, inputs, False, options)
+        return self._post("/v1/graphs/compare", body, None, timeout_seconds=_CAPTURE_SECONDS)
 
     def model_graph(self, model_id: str, *, gradients: bool = False, mode: str = "train", seed: int = 0) -> Json:
         """Return the graph of a kept model, run on small samples of its declared inputs.

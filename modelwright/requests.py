@@ -27,9 +27,17 @@ class Requests:
     def _get_text(self, where: str, params: Parameters = ()) -> str:
         return self._transport.get_text(where, params)
 
-    def _post(self, where: str, body: object, idempotency_key: str | None, *, params: Parameters = ()) -> Json:
+    def _post(
+        self,
+        where: str,
+        body: object,
+        idempotency_key: str | None,
+        *,
+        params: Parameters = (),
+        timeout_seconds: float | None = None,
+    ) -> Json:
         key = idempotency_key or str(uuid.uuid4())
-        return self._transport.post(where, body, idempotency_key=key, params=params)
+        return self._transport.post(where, body, idempotency_key=key, params=params, timeout_seconds=timeout_seconds)
 
     def _post_text(self, where: str, body: object, *, params: Parameters = ()) -> str:
         return self._transport.post_text(where, body, params=params)

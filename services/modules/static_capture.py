@@ -19,7 +19,7 @@ from services.modules.static_graph import captured_graph, line_of, spot
 from services.modules.static_helpers import Watched
 from services.modules.static_reasons import break_of, breaks_of
 from services.modules.static_rewrite import Site
-from services.modules.static_try import Call, Inputs, Pair, difference, other_size, other_values, tensors
+from services.modules.static_try import Call, Inputs, Pair, difference, other_size, other_values, tensors, zero_for_none
 
 
 def capture(definition: Definition, subject: Subject) -> dict[str, Any]:
@@ -130,12 +130,14 @@ class _Report:
             found = self.pair.gradients(self._compile(backend="aot_eager").call, self.inputs)
         except Exception as error:  # noqa: BLE001 - whatever stops torch is the answer
             why = break_of(error, self.variant.code)
-            return {"captured": False, "reason": why["reason"], "torch": why["torch"], "max_abs_difference": None}
+            return {"captured": False, "reason": why["reason"], "torch": why["torch"], "max_abs_difference": None,
+                    "zero_for_none": None}  # fmt: skip
         return {
             "captured": bool(wanted),
             "reason": None if wanted else "No output depends on a parameter that trains.",
             "torch": None,
             "max_abs_difference": _finite(difference(wanted, found)) if wanted else None,
+            "zero_for_none": zero_for_none(wanted, found) if wanted else None,
         }
 
     def _other(self, call: Call, inputs: Inputs) -> dict[str, Any]:

@@ -97,8 +97,9 @@ class _Rewriter:
         if (written := writes_elsewhere(both)) is not None:
             return [self._keep(statement, f"it assigns {ast.unparse(written)}, which is no local name")]
         names = bound(both)
-        arguments = [name for name in names if name in known]
         outputs = [name for name in names if name in live]
+        wanted = needed(statement.body, set(outputs)) | needed(statement.orelse, set(outputs))
+        arguments = [name for name in names if name in known and name in wanted]
         number = self.site("if", statement, statement.test)
         functions = [
             self._part(f"_{word}_{number}", body, arguments, outputs, known)
@@ -158,9 +159,11 @@ class _Rewriter:
         inner = set(bound([*before, statement])) | known
         after = live | needed([ast.For(statement.target, statement.iter, body, [])], live)
         inside = self._block(body, after=after, known=inner, tail=False)
-        loop = ast.For(
-            statement.target, call("_counted", number, self._selections(statement.iter, statement)), inside, []
-        )
+        # A name that only a turn before may have bound: a branch of the first turn is given it too.
+        names = [name for name in bound(body) if name in needed(body, after) - known - set(bound(before))]
+        before = [*before, *(assign([name], ast.Constant(None), single=True) for name in names)]
+        items = call("_counted", number, self._selections(statement.iter, statement))
+        loop = ast.For(statement.target, items, inside, [])
         return [*before, mark(loop, place(statement))]
 
     def _without_breaks(

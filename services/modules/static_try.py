@@ -66,10 +66,17 @@ def tensors(value: object) -> list[Tensor]:
 
 
 def difference(left: Sequence[Tensor | None], right: Sequence[Tensor | None]) -> float:
-    """Return the largest absolute difference, infinity where shapes differ; NaN against NaN is none."""
+    """Return the largest absolute difference, infinity where shapes differ; NaN against NaN is none, and so is no
+    gradient against a zero one (see `zero_for_none`).
+    """
     if len(left) != len(right):
         return math.inf
     return max((_one(a, b) for a, b in zip(left, right, strict=True)), default=0.0)
+
+
+def zero_for_none(wanted: Sequence[Tensor | None], found: Sequence[Tensor | None]) -> int:
+    """Count the gradients that are zero in the graph and absent in the model: of the layers in a way not taken."""
+    return sum(a is None and b is not None for a, b in zip(wanted, found, strict=True))
 
 
 def other_values(inputs: Inputs, seed: int) -> Inputs:
@@ -89,7 +96,8 @@ def other_size(inputs: Inputs, axes: Sequence[bool], seed: int) -> Inputs:
 
 def _one(left: Tensor | None, right: Tensor | None) -> float:
     if left is None or right is None:
-        return 0.0 if left is right else math.inf
+        other = right if left is None else left
+        return 0.0 if other is None or not bool(other.any()) else math.inf
     if left.shape != right.shape:
         return math.inf
     a, b = left.detach().to(torch.float64), right.detach().to(torch.float64)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -177,3 +178,19 @@ def test_importing_the_client_loads_neither_torch_nor_a_server_nor_httpx():
         "import sys, modelwright; print([m for m in ('torch', 'fastapi', 'sqlalchemy', 'httpx') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_captures_and_comparisons_send_what_a_graph_sends():
+    with scripted(reply(200, {"captured": True})) as service:
+        one = client(service)
+        assert one.capture("Linear(2, 1)", {"x": [[1.0, 2.0]]}, mode="eval") == {"captured": True}
+        one.compare("Linear(2, 1)", {"x": [[1.0, 2.0]]}, measure_seconds=1.0)
+    assert [(method, where) for method, where, _, _ in service.requests] == [
+        ("POST", "/v1/graphs/capture"),
+        ("POST", "/v1/graphs/compare"),
+    ]
+    same = {"model": "Linear(2, 1)", "inputs": {"x": [[1.0, 2.0]]}}
+    assert [json.loads(content) for *_, content in service.requests] == [
+        {**same, "mode": "eval"},
+        {**same, "measure_seconds": 1.0},
+    ]

@@ -18,7 +18,7 @@ from services.forkserver.isolation import forbid_processes
 from services.modules.static_backend import Compiled, compile_model
 from services.modules.static_build import Variant, static_variant
 from services.modules.static_reasons import break_of
-from services.modules.static_try import difference, tensors
+from services.modules.static_try import difference, tensors, zero_for_none
 from worker.trainer.control import Line
 from worker.trainer.data import Batch
 from worker.trainer.environment import random_state, restore_random_state
@@ -104,16 +104,21 @@ def _compare(trainer: Trainer, compiled: Compiled, batch: Batch, variant: Varian
         found = _trial(trainer, compiled.call, batch)
     except Exception as error:  # noqa: BLE001 - whatever stops torch is the answer
         raise _not_capturable(error, variant) from None
+    if zeros := zero_for_none(wanted, found):
+        raise _differs(
+            f"{zeros} parameters belong to a way that is not taken: the model gives them no gradient, the graph a zero "
+            "one, and optimizers move on that."
+        )
     gap = difference(wanted, found)
     scale = max([1.0, *(float(one.abs().max()) for one in wanted if one is not None and one.numel())])
     if not gap <= TOLERANCE[precision] * (scale if math.isfinite(scale) else 1.0):
-        raise user_failure(
-            "static_differs",
-            f"The captured graph computes something else than the model: the largest difference is {gap:g}.",
-            hint='Train with "execution": "dynamic", or look at POST /v1/graphs/capture.',
-            pointer="/model",
-        )
+        raise _differs(f"The captured graph computes something else than the model: by up to {gap:g}.")
     return gap
+
+
+def _differs(detail: str) -> TrainingFailure:
+    hint = 'Train with "execution": "dynamic", or allow it with "execution_fallback": "dynamic".'
+    return user_failure("static_differs", detail, hint=hint, pointer="/model")
 
 
 def _trial(trainer: Trainer, call: Forward, batch: Batch) -> list[Tensor | None]:

@@ -132,3 +132,29 @@ def use_torch(payload, channel):
 
 def abort(payload, channel):
     os.abort()
+
+
+def lock_later(payload, channel):
+    """Start a program, then forbid programs from another thread's view too, and try again in both."""
+    import threading
+
+    from services.forkserver.isolation import forbid_processes
+
+    def start():
+        subprocess.run(["/bin/true"], check=True)
+
+    before, locked = threading.Event(), threading.Event()
+    elsewhere = []
+
+    def other():
+        before.set()
+        locked.wait(10)
+        elsewhere.append(_attempt(start))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    before.wait(10)
+    outcomes = {"at_first": _attempt(start), "locked": forbid_processes(), "then": _attempt(start)}
+    locked.set()
+    thread.join()
+    channel.emit({**outcomes, "in_a_thread": elsewhere[0]})

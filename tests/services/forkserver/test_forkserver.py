@@ -186,6 +186,13 @@ def test_network_and_processes_can_be_granted(server):
     assert set(events[0]["outcomes"].values()) == {"allowed"}
 
 
+def test_a_child_that_may_start_programs_can_give_that_up_in_all_its_threads(server):
+    events, _ = run(server, "lock_later", limits=Limits(processes=True))
+    assert events == [
+        {"at_first": "allowed", "locked": True, "then": "PermissionError", "in_a_thread": "PermissionError"}
+    ]
+
+
 def test_the_walls_are_reported(server):
     (event,), _ = run(server, "echo")
     assert {"resource_limits", "no_new_privs", "parent_death_signal"} <= set(event["isolation"])

@@ -49,14 +49,15 @@ def losses(line):
 def test_a_static_job_trains_as_a_dynamic_one(tmp_path, model):
     one, other = tmp_path / "dynamic", tmp_path / "static"
     one.mkdir(), other.mkdir()
-    dynamic = train(make_job(one, model=model))
-    static = train(make_job(other, model=model, cache=one, **STATIC))
+    data = FULL if model == ADAPTIVE else None
+    dynamic = train(make_job(one, model=model, data=data))
+    static = train(make_job(other, model=model, data=data, cache=one, **STATIC))
     assert (dynamic.code, static.code) == (0, 0), static.last
     left, right = losses(dynamic), losses(static)
     assert left.keys() == right.keys()
     assert [left[step] for step in left] == pytest.approx([right[step] for step in left], rel=1e-4)
     (said,) = static.of("execution")
-    assert (said["execution"], said["reason"], said["batch_sizes"]) == ("static", None, [10, 16])
+    assert (said["execution"], said["reason"], said["batch_sizes"]) == ("static", None, [16] if data else [10, 16])
     assert said["max_abs_difference"] <= 1e-4
     assert said["backend"] == ("eager" if model == DROPPED else "aot_eager")
     assert [event["phase"] for event in static.of("phase")][:3] == ["loading_data", "compiling", "training"]
@@ -109,6 +110,17 @@ def test_it_trains_dynamically_where_that_is_allowed_and_says_so(tmp_path):
     (said,) = line.of("execution")
     assert (said["execution"], said["backend"], said["reason"]["code"]) == ("dynamic", None, "not_capturable")
     assert said["reason"]["pointer"] == "/model/modules/Impatient/forward/0/do/1"
+
+
+def test_layers_of_a_way_not_taken_are_not_trained_on_zeros(tmp_path):
+    """The model gives them no gradient; a graph gives zero, and Adam would move them by what it remembers."""
+    two = {
+        "init": [{"a": "Linear(64, 10)"}, {"b": "Linear(64, 10)"}],
+        "forward": [{"if": "x.mean() > -1", "then": ["y = self.a(x)"], "else": ["y = self.b(x)"]}, "return y"],
+    }
+    model = {"modules": {"Two": two}, "model": "Two()"}
+    error = train(make_job(tmp_path, model=model, data=FULL, **STATIC)).last["error"]
+    assert (error["code"], error["message"][:12]) == ("static_differs", "2 parameters")
 
 
 def test_the_twin_shares_weights_buffers_and_shared_layers():
