@@ -30,7 +30,7 @@ def test_a_capture_of_the_page_goes_as_it_says(note, request_):
     (loop,) = report["loops"]
     if note == "capture":
         assert report["captured"] is True
-        assert (loop["became"], loop["turns"]) == ("while_loop", [3])
+        assert (loop["became"], loop["turns"]) == ("while_loop", [2])
         assert [one["became"] for one in report["branches"]] == ["cond"]
         assert "while_loop" in report["graph"]["code"]
     else:
