@@ -28,7 +28,13 @@ def lines(box: Box, *, brief: bool = False) -> list[str]:
         rows = [clip(SYMBOLS.get(subject.name, subject.name))]
     else:
         rows = _group(subject, box)
-    return [clip(row, MAX_ROW) for row in [*rows, *([box.note] if box.note else [])]]
+    clipped = [clip(row, MAX_ROW) for row in [*rows, box.note]]
+    return [row for row in clipped if row] or ["?"]
+
+
+def title(frame: Frame) -> str:
+    """Return what is written at a frame."""
+    return clip(frame.label, MAX_ROW) or "?"
 
 
 def tooltip(box: Box) -> str:

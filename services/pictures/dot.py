@@ -58,7 +58,9 @@ def write(document: Document, nesting: Nesting, scene: Scene, layers: frozenset[
 
 
 def _open(frame: Frame, number: str) -> str:
-    marks = f"label={_quoted(frame.label)}, tooltip={_quoted(frame.tooltip)}, labeljust=l, {_FRAMES[frame.kind]}"
+    marks = (
+        f"label={_quoted(captions.title(frame))}, tooltip={_quoted(frame.tooltip)}, labeljust=l, {_FRAMES[frame.kind]}"
+    )
     return f"subgraph cluster_{number} {{ graph [{marks}];"
 
 

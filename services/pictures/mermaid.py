@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from services.pictures import captions
 from services.pictures.document import Document
 from services.pictures.flow import PLAIN, flow
 from services.pictures.frames import Nesting
@@ -50,7 +51,7 @@ def write(document: Document, nesting: Nesting, scene: Scene, layers: frozenset[
             left, right = _SHAPES[sizes[key].outline]
             line = f"{numbers[key]}{left}{_quoted(sizes[key].lines)}{right}"
         elif what == "open":
-            line = f"subgraph {numbers[key]}[{_quoted([nesting.frames[key].label])}]"
+            line = f"subgraph {numbers[key]}[{_quoted([captions.title(nesting.frames[key])])}]"
         out.append("  " * depth + line)
     scale = flow(document)
     for index, link in enumerate(scene.links):

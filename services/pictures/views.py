@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from services.errors import InvalidRequest, Problem
 from services.pictures import collapse as opening
 from services.pictures import engine, legend, svg
-from services.pictures.captions import MAX_ROW, clip
+from services.pictures.captions import title as caption
 from services.pictures.document import Document
 from services.pictures.flow import Flow, flow
 from services.pictures.frames import Nesting
 from services.pictures.layout import Placed, Sized, placed, sized, to_dot
-from services.pictures.markup import FONT, clean, element, number, text_of
+from services.pictures.markup import FONT, element, number, text_of
 from services.pictures.scene import Scene, compose
 
 MAX_BOXES = 1_000
@@ -107,8 +107,7 @@ def _views(document: Document, nesting: Nesting, home: Scene, rest: Opening) -> 
             if open_frame in closed:  # opened by a click: its title closes it again
                 outer = [one for one in around[open_frame][:-1] if one in names]
                 links[open_frame] = names[outer[-1] if outer else ""]
-        titles = {one: ("▾ " if one in links else "") + nesting.frames[one].label for one in scene.frames}
-        titles = {one: clean(clip(text, MAX_ROW)) for one, text in titles.items()}
+        titles = {one: ("▾ " if one in links else "") + caption(nesting.frames[one]) for one in scene.frames}
         sizes = sized(scene, document.outputs, layers, links)
         made.append(_View(names[key], scene, state, links, titles, sizes))
     return made
