@@ -13,7 +13,7 @@ from api.dependencies import PreparationSlot, Reader, ServiceParts, Writer, Writ
 from api.openapi import Responses, answer, bytes_request, json_request, problems
 from api.query import CompleteQuery, DatasetsQuery, PreviewQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json
-from api.upload import NewDatasetBody, PartBody
+from api.upload import ArrivalSlot, NewDatasetBody, PartBody
 from services.datasets import arrivals, preparation, service, uploads
 from services.pages import Page
 
@@ -40,7 +40,7 @@ def create_dataset(
     *,
     body: NewDatasetBody,
     caller: Writer,
-    _slot: PreparationSlot,
+    _slot: ArrivalSlot,
     parts: ServiceParts,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:

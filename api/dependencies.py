@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -88,13 +88,22 @@ async def submission_slot(request: Request) -> AsyncIterator[None]:
         yield
 
 
+def preparation_place(request: Request) -> AbstractAsyncContextManager[None]:
+    """Return a place for completing an upload, to be entered.
+
+    Raises:
+        Unavailable: none came free in time.
+    """
+    return _place(request.app.state.preparation_slots, "Too many data sets are being read.")
+
+
 async def preparation_slot(request: Request) -> AsyncIterator[None]:
     """Hold one of the few places for completing an upload, which takes a thread until its file is read.
 
     Raises:
         Unavailable: none came free in time.
     """
-    async with _place(request.app.state.preparation_slots, "Too many data sets are being read."):
+    async with preparation_place(request):
         yield
 
 

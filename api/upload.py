@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from fastapi import Depends, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from api.body import declared_length, json_body
-from api.dependencies import Parts, Writer, parts
+from api.dependencies import Parts, Writer, parts, preparation_place
 from api.errors import BodyTimeout, UnsupportedMediaType
 from api.query import NewDatasetQuery
 from services.datasets import uploads
@@ -52,6 +53,18 @@ async def new_dataset(request: Request, caller: Writer, query: Annotated[NewData
         return NewDataset(read_request(await json_body(request)), None)
     wanted = read_request({"format": query.format, **query.given()})
     return NewDataset(wanted, await receive(request, await parts(request), caller))
+
+
+NewDatasetBody = Annotated[NewDataset, Depends(new_dataset)]
+
+
+async def arrival_slot(request: Request, body: NewDatasetBody) -> AsyncIterator[None]:
+    """Hold a place where the data are in the request and are read at once; to begin an upload takes none."""
+    if body.file is None and body.request.format is not None:
+        yield
+        return
+    async with preparation_place(request):
+        yield
 
 
 async def part_body(
@@ -132,5 +145,5 @@ def _promised_sha256(request: Request) -> str | None:
     return found
 
 
-NewDatasetBody = Annotated[NewDataset, Depends(new_dataset)]
+ArrivalSlot = Annotated[None, Depends(arrival_slot, scope="function")]
 PartBody = Annotated[PartWriter, Depends(part_body)]

@@ -22,6 +22,7 @@ BUILTIN = "services.datasets.builtin_profile:run"
 _PRELOAD = ("services.datasets.parsing.child",)
 _OPEN_FILES = 64
 _WAIT_SECONDS = 30.0
+_SHORT_WAIT_SECONDS = 5.0  # a preview must not hold a thread behind large uploads
 _LEFTOVER_SECONDS = 86_400.0
 _SPREAD = 4  # the prepared file may be larger than the source: a byte of CSV can become eight
 
@@ -80,15 +81,17 @@ class Reader:
         """
         if name not in self._builtins:
             with upload_folder(self._settings) as folder:
-                self._builtins[name] = self._ask(BUILTIN, {"name": name}, folder)
+                self._builtins[name] = self._ask(BUILTIN, {"name": name}, folder, wait_seconds=_SHORT_WAIT_SECONDS)
         return self._builtins[name]
 
     def close(self) -> None:
         """End the fork server and its children."""
         self._server.close()
 
-    def _ask(self, target: str, payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        if not self._free.acquire(timeout=_WAIT_SECONDS):
+    def _ask(
+        self, target: str, payload: Mapping[str, Any], folder: Path, *, wait_seconds: float = _WAIT_SECONDS
+    ) -> dict[str, Any]:
+        if not self._free.acquire(timeout=wait_seconds):
             raise Unavailable("Too many data sets are being read.")
         try:
             with self._server.spawn(

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api.app import create_app
 from modelwright import Client
-from tests.api.conftest import api_settings, app, database_url, make_caller, url  # noqa: F401 - fixtures
+from services.config import load_settings
+from services.db.engine import Database
+from services.tenants import service as tenants
+from tests.api.server import serving
 
 PAGE = Path(__file__).parents[2] / "docs" / "datasets.md"
 _BLOCK = re.compile(r"^```(json|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture
+def client(environment: dict[str, str], database: Database) -> Iterator[Client]:
+    """A client of an API of this test's own."""
+    with database.session() as session:
+        tenant = tenants.create_tenant(session, name="reader").id
+        key, _ = tenants.create_key(session, tenant_id=tenant, scopes=("*",))
+    with serving(create_app(load_settings(environment))) as url, Client(url, key) as made:
+        yield made
+
+
 def test_the_examples_of_the_page_do_what_it_says(
-    make_caller: Any,  # noqa: F811
-    url: str,  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    client = Client(url, make_caller().key)
     namespace: dict[str, Any] = {"client": client}
     blocks = _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     assert [kind for kind, _ in blocks].count("json") >= 6
