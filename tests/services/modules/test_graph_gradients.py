@@ -1,5 +1,7 @@
 """Gradients path by path: their sum is autograd's gradient, counts are exact, and finite differences agree."""
 
+import random
+
 import pytest
 import torch
 
@@ -195,3 +197,35 @@ def test_every_leaf_is_listed_only_while_there_are_few():
     assert [row["paths"]["listed"] for row in rows] == [1] * 20 + [0] * 11
     assert rows[-1]["paths"]["count"] == 1
     assert "gradients.of" in rows[-1]["paths"]["left_out"]["reason"]
+
+
+STATEMENTS = [
+    "a = a * b", "b = a + x", "a = torch.sin(a)", "b = b - a / 2", "a += b", "b = b.clone()", "v = a[0]", "v = a[:, 1]",
+    "v = a.t()", "v = a.view(-1)", "v.mul_(0.5)", "v += 1", "a[0] = b[1]", "a[:, 0] = 0.3", "b[1] = a.sum(0) * 0.1",
+    "a, b = b, a", "a = torch.cat([a[:1], b[1:]])", "b = F.relu(b)", "b = torch.where(a > b, a, b * 2)",
+    "a = a @ b.t() * 0.3", "a = a * self.w", "b = F.dropout(b, 0.3, self.training)", "a = a.detach() * 0.1 + a",
+    "b.clamp_(-2, 2)", "a = a.masked_fill(a > 1, 0.5)", "b = torch.outer(a[0], b[1])", "y.copy_(a)", "a = y * b",
+]  # fmt: skip
+"""Writes in place, views of one memory, draws and stopped gradients, in any order."""
+
+
+def test_random_programs_that_share_memory_have_path_sums_equal_to_autograd():
+    draw = random.Random(7)
+    compared = 0
+    for seed in range(25):
+        body = ["a = x * 1.0", "b = x * self.w", "v = a[0]", "y = a + b"]
+        body += [draw.choice(STATEMENTS) for _ in range(draw.randint(3, 12))] + ["return a * v.sum() + b + y"]
+        init = [{"w": {"parameter": "tensor([[0.7, -0.4], [1.3, 0.2]])"}}]
+        try:
+            made = traced(net(body, init), {"x": [[0.31, 0.77], [-0.52, 1.21]]}, seed=seed, gradients={"limit": 1})
+        except InvalidRequest as refused:
+            assert refused.code in ("backward_failed", "forward_failed", "shape_mismatch"), body
+            continue  # torch does not differentiate this program
+        compared += 1
+        assert made["gradients"]["replay"]["max_abs_difference"] < 1e-12, body
+        for row in made["gradients"]["leaves"]:
+            assert row["check"]["agrees"]["paths"], (body, row["name"])
+            if row["paths"]["computed"] == row["paths"]["count"] != 0:
+                summed = torch.tensor(row["paths"]["sum_of_computed"]["value"])
+                torch.testing.assert_close(summed, torch.tensor(row["autograd"]["value"]), rtol=1e-8, atol=1e-10)
+    assert compared >= 10
