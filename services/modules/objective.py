@@ -71,6 +71,7 @@ class LossFunction:
                     before(values)
             else:
                 self._check_total(values[-1])
+                self._check_terms(values[:-1])
             total, terms = self._put_together(values)
         if any(_BROADCASTS in str(one.message) for one in caught):
             detail = f"Two different shapes meet in the loss, and torch would broadcast them: {shown_shapes(named)}."
@@ -101,12 +102,20 @@ class LossFunction:
             code, detail, hint = "loss_not_scalar", f"The loss is {describe(total)}; it must be one number.", _REDUCE
         elif not total.is_floating_point():
             code, detail = "dtype_mismatch", f"The loss is {describe(total)}; it must be a real number."
+            hint = "Counts and comparisons have no gradient: compute it from the outputs themselves."
         elif torch.is_grad_enabled() and not total.requires_grad:
             code, detail = "loss_without_gradient", "The loss does not depend on any parameter of the model."
             hint = "Use an output of the model in it, without detach()."
         else:
             return
         raise InvalidRequest([Problem(code, detail, pointer, hint)])
+
+    def _check_terms(self, values: tuple[Any, ...]) -> None:
+        for name, value in zip(self.terms, values, strict=True):
+            if not isinstance(value, Tensor | int | float):
+                detail = f"The term {name!r} is {describe(value)}; a term is a tensor or a number."
+                pointer = LOSS.child("terms", name).pointer
+                raise InvalidRequest([Problem("loss_not_scalar", detail, pointer, _REDUCE)])
 
 
 _RESHAPE = "Let both have the same shape: reshape one of them, for example with .squeeze(1) or .unsqueeze(1)."

@@ -41,7 +41,10 @@ def try_objective(
             shapes = _try_loss(objective["loss"], vocabulary, result, columns)
     except InvalidRequest as error:
         problems += error.problems
+    compared = objective["loss"].get("inputs", [])[:2] if problems else None
     for index, metric in enumerate(objective["metrics"]):
+        if compared and metric.get("inputs") == compared:
+            continue  # it would only say again what is wrong with the loss
         try:
             measure = Measure(metric, index, vocabulary, loss_type=objective["loss"]["type"], device="cpu")
             _try_metric(measure, _real(result), columns, batch)

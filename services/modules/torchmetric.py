@@ -106,5 +106,9 @@ def _without_scipy_signal() -> Iterator[None]:
 
 
 def _refused(metric: Mapping[str, Any], index: int, error: Exception) -> InvalidRequest:
+    pointer = f"/training/metrics/{index}"
+    if "allocate memory" in str(error):
+        detail = f"{metric['type']} needs more memory for these arguments than there is."
+        return InvalidRequest([Problem("model_too_large", detail, pointer, "Use fewer thresholds or classes.")])
     detail = f"{metric['type']} refuses these arguments: {first_line(error)}"
-    return InvalidRequest([Problem("invalid_argument", detail, f"/training/metrics/{index}")])
+    return InvalidRequest([Problem("invalid_argument", detail, pointer)])

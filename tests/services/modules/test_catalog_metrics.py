@@ -157,3 +157,19 @@ def test_a_metric_that_cannot_be_computed_is_refused_before_the_queue(metric, co
     with pytest.raises(InvalidRequest) as caught:
         try_objective(objective, [], torch.rand(2, 3, requires_grad=True)[:, :3] * 1, batch=2)
     assert [(problem.code, problem.pointer) for problem in caught.value.problems] == [(code, pointer)]
+
+
+def test_a_metric_that_compares_what_the_loss_does_does_not_repeat_what_is_wrong_with_it():
+    names = {"y": "y"}
+    metrics = [
+        {"name": name, "type": name, "inputs": ["output", text]} for name, text in (("r2", "y"), ("accuracy", "y"))
+    ]
+    objective = {
+        "loss": {"type": "MSELoss", "inputs": ["output", "y"]},
+        "metrics": metrics,
+        "names": names,
+        "columns": {"y": {"dtype": "float32", "shape": [3]}},
+    }
+    with pytest.raises(InvalidRequest) as caught:
+        try_objective(objective, [], torch.rand(2, 4, requires_grad=True), batch=2)
+    assert [problem.pointer for problem in caught.value.problems] == ["/model"]

@@ -14,6 +14,7 @@ from services.training.objective import default_inputs, names_of
 torch.manual_seed(0)
 ROWS = 6
 LOSS = "/training/loss"
+LIST = {"a": "[y]"}
 REAL, SIGNS = torch.rand(ROWS, 3), torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, -1.0])
 LABELS = torch.randint(0, 3, (ROWS,))
 
@@ -128,6 +129,8 @@ def test_outputs_are_found_by_position_by_key_or_whole():
         ({"type": "MSELoss", "inputs": ["a", "y"]}, {"c": rows(3)}, (), "unknown_name", f"{LOSS}/inputs/0"),
         ({"type": "terms", "terms": {"a": "output"}, "total": "a"}, rows(), (), "loss_not_scalar", f"{LOSS}/total"),
         ({"type": "terms", "terms": {"a": "y.mean()"}, "total": None}, rows(), (), "loss_without_gradient", LOSS),
+        ({"type": "terms", "terms": LIST, "total": "output"}, rows(1)[0, 0], (), "loss_not_scalar", f"{LOSS}/terms/a"),
+        ({"type": "terms", "terms": {"a": "labels.sum()"}, "total": None}, rows(), (), "dtype_mismatch", LOSS),
         ({"type": "terms", "terms": {"a": "1.0"}, "total": None}, rows(), (), "loss_not_scalar", "/training/loss"),
         (
             {"type": "terms", "terms": {"a": "F.mse_loss(output * 2, y)"}, "total": "a"},
