@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -161,13 +162,14 @@ class _Broadcasting(TorchFunctionMode):
     def _compare(self, left: Tensor, right: Tensor) -> None:
         if not left.dim() or not right.dim() or left.dim() == right.dim() or left.shape[0] != right.shape[0]:
             return
-        try:
-            shape = (torch.empty(left.shape, device="meta") + torch.empty(right.shape, device="meta")).shape
-        except RuntimeError:
+        longest = max(left.dim(), right.dim())
+        pairs = [((1,) * (longest - one.dim()) + tuple(one.shape)) for one in (left, right)]
+        if any(a != b and 1 not in (a, b) for a, b in zip(*pairs, strict=True)):
             return  # torch says so itself
-        if shape.numel() > max(left.numel(), right.numel()):
+        shape = [max(a, b) for a, b in zip(*pairs, strict=True)]
+        if math.prod(shape) > max(left.numel(), right.numel()):
             names = " and ".join(self._names[id(one)] for one in (left, right))
-            raise RuntimeError(f"{names} have different shapes and would broadcast to {list(shape)}")
+            raise RuntimeError(f"{names} have different shapes and would broadcast to {shape}")
 
 
 def _number(value: Any, total: Tensor) -> Tensor:  # noqa: ANN401 - expressions give anything
