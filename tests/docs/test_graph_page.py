@@ -28,10 +28,8 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
 
 
-@pytest.fixture(scope="module")
-def outputs(service: Running, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, str, str]]]:
-    """Run the page from top to bottom; return the folder and, for each output shown, (kind, shown, printed)."""
-    folder = tmp_path_factory.mktemp("page")
+def run_page(service: Running, folder: Path) -> list[tuple[str, str, str]]:
+    """Run the page from top to bottom in ``folder``; return (kind, shown, printed) for each output that it shows."""
     environment = {
         **os.environ, "MODELWRIGHT_URL": service.url, "MODELWRIGHT_API_KEY": service.key, "COLUMNS": "100",
         "PYTHONPATH": str(DOCS.parent), "PYTHON": sys.executable,
@@ -46,7 +44,7 @@ def outputs(service: Running, tmp_path_factory: pytest.TempPathFactory) -> tuple
             printed = _run(kind, text, folder, {**environment, **extra})
         else:
             compared.append((kind, text, printed))
-    return folder, compared
+    return compared
 
 
 def _run(kind: str, text: str, folder: Path, environment: dict[str, str]) -> str:
@@ -66,34 +64,35 @@ def test_the_page_has_calls_of_both_kinds_and_a_picture_for_each_part():
     assert len(PICTURES) == 5
 
 
-def test_every_output_on_the_page_is_what_the_call_prints(outputs):
-    _, compared = outputs
+@pytest.mark.timeout(400)  # a dozen processes, one after another
+def test_every_call_on_the_page_prints_and_draws_what_the_page_shows(service, tmp_path):
+    compared = run_page(service, tmp_path)
     assert [kind for kind, _, _ in compared] == ["text", "terminal", "mermaid", "terminal", "text"]
     for kind, shown, printed in compared:
         if kind == "mermaid":  # the page shows the beginning
             assert printed.startswith(shown)
         else:
             assert _lines(printed) == _lines(shown)
+    for name in PICTURES:
+        if os.environ.get("UPDATE_PICTURES"):
+            shutil.copy(tmp_path / name, DOCS / "pictures" / name)
+        compare_pictures(name, *((place / name).read_text(encoding="utf-8") for place in (tmp_path, DOCS / "pictures")))
+
+
+def compare_pictures(name: str, drawn: str, kept: str) -> None:
+    """The same text where numbers are exact; else the same boxes, lines and words, and numbers that are close."""
+    if name in EXACT:
+        assert drawn == kept, name
+    ours, theirs = (list(map(_seen, views(svg))) for svg in (drawn, kept))
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one[:2] == other[:2], name
+        assert one[2] == pytest.approx(other[2], rel=1e-3, abs=1e-6), name
 
 
 def _lines(text: str) -> list[str]:
     plain = re.sub(r"(largest difference ).*", r"\1", _COLOURS.sub("", text))
     return [line.rstrip() for line in plain.strip().splitlines()]
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_every_picture_on_the_page_is_what_the_call_draws(outputs, name):
-    folder, _ = outputs
-    if os.environ.get("UPDATE_PICTURES"):
-        shutil.copy(folder / name, DOCS / "pictures" / name)
-    drawn, kept = ((place / name).read_text(encoding="utf-8") for place in (folder, DOCS / "pictures"))
-    if name in EXACT:
-        assert drawn == kept
-    ours, theirs = (list(map(_seen, views(svg))) for svg in (drawn, kept))
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs, strict=True):
-        assert one[:2] == other[:2]
-        assert one[2] == pytest.approx(other[2], rel=1e-3, abs=1e-6)
 
 
 def _seen(picture: Picture) -> tuple[list[str], set[tuple[str, str]], list[float]]:
