@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from services.definition.formulas import Formulas, Source, check_formulas
@@ -22,7 +23,7 @@ def loss_formulas(loss: Mapping[str, Any], vocabulary: Vocabulary) -> Formulas:
     Raises:
         InvalidRequest: an expression is not right.
     """
-    return check_formulas(_loss_sources(loss), vocabulary)
+    return _checked(_loss_sources(loss), vocabulary)
 
 
 def metric_formulas(metric: Mapping[str, Any], index: int, vocabulary: Vocabulary) -> Formulas:
@@ -33,8 +34,21 @@ def metric_formulas(metric: Mapping[str, Any], index: int, vocabulary: Vocabular
     """
     place = METRICS.child(index)
     if "expression" in metric:
-        return check_formulas([Source(None, metric["expression"], place.child("expression"))], vocabulary)
-    return check_formulas(_inputs(metric["inputs"], place), vocabulary)
+        return _checked([Source(None, metric["expression"], place.child("expression"))], vocabulary)
+    return _checked(_inputs(metric["inputs"], place), vocabulary)
+
+
+def _checked(sources: list[Source], vocabulary: Vocabulary) -> Formulas:
+    columns = tuple(vocabulary.columns.items())
+    return _remembered(tuple(sources), vocabulary.outputs, columns, vocabulary.open)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(
+    sources: tuple[Source, ...], outputs: tuple[str, ...], columns: tuple[tuple[str, str], ...], is_open: bool
+) -> Formulas:
+    """Check expressions once: most jobs of a service say the same few."""
+    return check_formulas(sources, Vocabulary(outputs, dict(columns), is_open))
 
 
 def _loss_sources(loss: Mapping[str, Any]) -> list[Source]:
