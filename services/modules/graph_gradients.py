@@ -12,13 +12,16 @@ import torch
 from services.definition.problems import nearest_hint
 from services.errors import InvalidRequest, Problem
 from services.modules.graph_capture import Capture
-from services.modules.graph_check import Question, Verified, verify
+from services.modules.graph_check import Checks, Question, Verified, verify
 from services.modules.graph_nodes import Node, Operation
 from services.modules.graph_path_document import MAX_LISTED_LEAVES, PathWriter
 from services.modules.graph_paths import MAX_PULLS, Budget, Listing, list_paths
 from services.modules.graph_subject import Subject
 from services.modules.graph_sweep import Sweep, gradients_of, sweep
 from services.modules.graph_values import described, number, value_of
+
+_CHECK_SWEEPS = 3.0
+"""What the run and its sweep in float64 may take, in sweeps of this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,15 @@ def differentiate(
     """
     target, leaves = choose_target(outputs, wanted), choose_leaves(capture, wanted)
     exact = _autograd(target, leaves)
+    begin = time.monotonic()
     found = sweep(capture.operations, target.node, target.cotangent)
+    swept_seconds = time.monotonic() - begin
     listings = _listings(found, leaves, capture.operations, wanted, deadline)
-    checks = verify(
-        subject, capture, Question(target.position, wanted.element, [_name(leaf) for leaf in leaves], deadline)
-    )
+    question = Question(target.position, wanted.element, [_name(leaf) for leaf in leaves], deadline)
+    if time.monotonic() + _CHECK_SWEEPS * swept_seconds < deadline:
+        checks = verify(subject, capture, question)
+    else:
+        checks = Checks(reason="No time was left to do it all once more in float64.")
     writer = PathWriter(found)
     rows = [_leaf(leaf, exact[leaf], listings.get(leaf), writer, checks.leaves.get(_name(leaf))) for leaf in leaves]
     value = (target.node.tensor_value() * target.cotangent).sum()

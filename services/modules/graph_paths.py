@@ -20,7 +20,6 @@ MAX_PULLS = 20_000
 """Vector-Jacobian products that one request may compute for its paths."""
 _QUEUE_BYTES = 256 << 20
 _QUEUE_LENGTH = 4_000
-_LOOK_EVERY = 32
 
 Step = tuple[Operation, int, int]
 """An operation, the output that the path comes from and the input that it goes to."""
@@ -74,51 +73,107 @@ class Budget:
 def list_paths(found: Sweep, leaf: Node, operations: Sequence[Operation], budget: Budget) -> Listing:
     """Return the ``limit`` largest paths to ``leaf`` by the norm of their contribution.
 
-    Up to `ALL_PATHS` paths this is exact. Beyond, the partial product with the largest norm is continued first until
-    five times as many paths as asked for have been found (or the budget is spent); the largest of these are listed.
-    A partial product may still shrink, so larger paths can be missed: `Listing.method` says which way was gone.
+    Up to `ALL_PATHS` paths this is exact. Beyond, the search begins again and again at the partial product with the
+    largest norm and follows the largest continuation to the leaf, until five times as many paths as asked for have been
+    found (or the budget is spent); the largest of these are listed. A small partial product may still grow, so larger
+    paths can be missed: `Listing.method` says which way was gone.
     """
     count = found.counts.get(leaf, 0)
     listing = Listing(leaf, count, method="all" if count <= ALL_PATHS else "best_first")
     if not count:
         return listing
-    nodes = reaching(found, leaf, operations)
+    search = _Search(found, leaf, reaching(found, leaf, operations), budget)
     wanted = count if listing.method == "all" else min(count, 5 * budget.limit)
-    order = itertools.count()
-    queue: list[tuple[float, int, Node, torch.Tensor, tuple[Step, ...]]] = []
-    heapq.heappush(queue, (0.0, next(order), found.output, found.cotangent, ()))
-    last_pull = found.replays.pulls + budget.pulls
-    while queue and listing.computed < wanted:
-        _, _, node, cotangent, steps = heapq.heappop(queue)
-        if node is leaf:
-            _add(listing, Path(steps, cotangent, _norm(cotangent)), budget.limit)
-            continue
-        if found.replays.pulls >= last_pull or time.monotonic() > budget.deadline:
-            listing.stopped = "pulls" if found.replays.pulls >= last_pull else "time"
+    while listing.computed < wanted and listing.stopped is None:
+        path = search.next_path()
+        if path is None:
+            listing.stopped = search.stopped
             break
-        for step, source, part in _continued(found, node, cotangent, nodes):
-            # Depth first where all are wanted, so that the queue stays short; else the largest product first.
-            rank = -float(len(steps) + 1) if listing.method == "all" else -_norm(part)
-            heapq.heappush(queue, (rank, next(order), source, part, (*steps, step)))
-        if listing.method == "best_first" and found.replays.pulls % _LOOK_EVERY == 0:
-            queue = _pruned(queue)
+        _add(listing, path, budget.limit)
+    listing.method = "best_first" if search.dropped else listing.method
     listing.paths.sort(key=lambda path: -path.norm)
     del listing.paths[budget.limit :]
     return listing
 
 
-def _continued(
-    found: Sweep, node: Node, cotangent: torch.Tensor, nodes: set[Node]
-) -> list[tuple[Step, Node, torch.Tensor]]:
-    operation = node.producer
-    if operation is None:
-        return []
-    parts = found.replays.pull(operation, node.position, cotangent)
-    return [
-        ((operation, node.position, slot), operation.inputs[slot], part)
-        for slot in found.follows.get(node, ())
-        if operation.inputs[slot] in nodes and (part := parts[slot]) is not None
-    ]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prefix:
+    """The beginning of a path: where it has come to, what it has multiplied up to, and the steps so far, linked."""
+
+    node: Node
+    product: torch.Tensor
+    norm: float
+    depth: int = 0
+    step: Step | None = None
+    before: _Prefix | None = None
+
+    def path(self) -> Path:
+        """Return the whole path, for one that has come to the leaf."""
+        steps: list[Step] = []
+        prefix: _Prefix | None = self
+        while prefix is not None and prefix.step is not None:
+            steps.append(prefix.step)
+            prefix = prefix.before
+        return Path(tuple(reversed(steps)), self.product, self.norm)
+
+
+class _Search:
+    """Gives one path after another, those with large partial products first."""
+
+    def __init__(self, found: Sweep, leaf: Node, nodes: set[Node], budget: Budget) -> None:
+        self.stopped: Literal["pulls", "time"] | None = None
+        self.dropped = False
+        """Whether beginnings of paths were let go for want of memory."""
+        self._all = found.counts[leaf] <= ALL_PATHS
+        self._found = found
+        self._leaf = leaf
+        self._nodes = nodes
+        self._deadline = budget.deadline
+        self._last_pull = found.replays.pulls + budget.pulls
+        self._order = itertools.count()
+        self._queue: list[tuple[float, int, int, _Prefix]] = []
+        self._push(_Prefix(found.output, found.cotangent, _norm(found.cotangent)))
+
+    def next_path(self) -> Path | None:
+        """Return a path that was not given before; None when there are no more, or ``stopped`` says why."""
+        if not self._queue:
+            return None
+        prefix = heapq.heappop(self._queue)[-1]
+        while prefix.node is not self._leaf:
+            if self._found.replays.pulls >= self._last_pull or time.monotonic() > self._deadline:
+                self.stopped = "pulls" if self._found.replays.pulls >= self._last_pull else "time"
+                return None
+            first, *others = sorted(self._continued(prefix), key=lambda one: -one.norm)
+            for other in others:
+                self._push(other)
+            prefix = first
+        self._prune()
+        return prefix.path()
+
+    def _continued(self, prefix: _Prefix) -> list[_Prefix]:
+        """Return the ways on from a prefix that lead to the leaf; there is always one."""
+        node, operation = prefix.node, prefix.node.producer
+        assert operation is not None  # noqa: S101 - only nodes on the way to the leaf are followed
+        parts = self._found.replays.pull(operation, node.position, prefix.product)
+        return [
+            _Prefix(
+                operation.inputs[slot], part, _norm(part), prefix.depth + 1, (operation, node.position, slot), prefix
+            )
+            for slot in self._found.follows.get(node, ())
+            if operation.inputs[slot] in self._nodes and (part := parts[slot]) is not None
+        ]
+
+    def _push(self, prefix: _Prefix) -> None:
+        # Where all are wanted the longest first, so that the queue stays short; so too among equal norms.
+        rank = 0.0 if self._all else -prefix.norm
+        heapq.heappush(self._queue, (rank, -prefix.depth, next(self._order), prefix))
+
+    def _prune(self) -> None:
+        """Drop the smaller half of a queue that has grown beyond its memory."""
+        size = sum(one.product.numel() * one.product.element_size() for *_, one in self._queue)
+        if len(self._queue) > _QUEUE_LENGTH or size > _QUEUE_BYTES:
+            self._queue = heapq.nsmallest(len(self._queue) // 2, self._queue)
+            self.dropped = True
 
 
 def _add(listing: Listing, path: Path, limit: int) -> None:
@@ -128,16 +183,6 @@ def _add(listing: Listing, path: Path, limit: int) -> None:
     if len(listing.paths) > 2 * limit + 16:
         listing.paths.sort(key=lambda path: -path.norm)
         del listing.paths[limit:]
-
-
-def _pruned(
-    queue: list[tuple[float, int, Node, torch.Tensor, tuple[Step, ...]]],
-) -> list[tuple[float, int, Node, torch.Tensor, tuple[Step, ...]]]:
-    """Drop the smaller half of a queue that has grown beyond its memory."""
-    size = sum(entry[3].numel() * entry[3].element_size() for entry in queue)
-    if len(queue) <= _QUEUE_LENGTH and size <= _QUEUE_BYTES:
-        return queue
-    return heapq.nsmallest(max(len(queue) // 2, 1), queue)
 
 
 def _norm(tensor: torch.Tensor) -> float:

@@ -229,3 +229,19 @@ def test_random_programs_that_share_memory_have_path_sums_equal_to_autograd():
                 summed = torch.tensor(row["paths"]["sum_of_computed"]["value"])
                 torch.testing.assert_close(summed, torch.tensor(row["autograd"]["value"]), rtol=1e-8, atol=1e-10)
     assert compared >= 10
+
+
+def test_without_time_for_the_check_the_gradients_are_still_answered():
+    made = traced(PRODUCT, {"x1": 1.0, "x2": 3.0}, seconds=0)
+    assert leaf(made, "w")["autograd"]["value"] == 8.0
+    assert leaf(made, "w")["check"] is None
+    assert made["gradients"]["check"]["reason"] == "No time was left to do it all once more in float64."
+    assert leaf(made, "w")["paths"]["left_out"]["reason"] == "The search stopped at its share of the time."
+    assert leaf(made, "w")["paths"]["left_out"]["sum"]["value"] == 8.0
+
+
+def test_deep_graphs_whose_products_shrink_still_have_paths_listed():
+    shrinking = net([{"for": "i in range(150)", "do": ["x = x * 0.5 + torch.sin(x) * 0.3"]}, "return x"])
+    paths = leaf(traced(shrinking, {"x": 1.0}, gradients={"limit": 4}), "x")["paths"]
+    assert (paths["listed"], paths["count"]) == (4, str(2**150))
+    assert paths["items"][0]["contribution"]["value"] == pytest.approx(0.5**150, rel=1e-9)
