@@ -115,6 +115,30 @@ class Client(GraphCalls, ModelCalls, DatasetCalls):
         """
         return self._post(path("jobs", job_id, "cancel"), None, None)
 
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Json:
+        """Queue the request of a job that has ended once more, and return the new job.
+
+        Raises:
+            StateConflict: it has not ended.
+        """
+        return self._post(path("jobs", job_id, "retry"), None, idempotency_key)
+
+    def fork(
+        self,
+        job_id: str,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        from_checkpoint: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Json:
+        """Queue a job's request with changes (a JSON merge patch) and return the new job.
+
+        Raises:
+            InvalidRequest: the changed request is wrong.
+        """
+        body = {"changes": dict(changes or {}), "from_checkpoint": from_checkpoint}
+        return self._post(path("jobs", job_id, "fork"), body, idempotency_key)
+
     def metrics(
         self,
         job_id: str,

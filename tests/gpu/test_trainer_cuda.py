@@ -53,12 +53,12 @@ def test_a_step_never_waits_for_the_device(tmp_path):
     from worker.trainer.job import Job
 
     trainer = assemble(Job.from_payload(job), Line(), build)
-    batches = trainer.batches.rest_of_epoch(0)
-    trainer.train_step(*next(batches))  # the first one checks its output
+    windows = trainer.windows.rest_of_epoch(0)
+    trainer.train_step(next(windows))  # the first one checks its output
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(5):
-            trainer.train_step(*next(batches))
+            trainer.train_step(next(windows))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

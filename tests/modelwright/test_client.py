@@ -194,3 +194,15 @@ def test_captures_and_comparisons_send_what_a_graph_sends():
         {**same, "mode": "eval"},
         {**same, "measure_seconds": 1.0},
     ]
+
+
+def test_a_fork_sends_its_changes_and_a_retry_nothing():
+    with scripted(reply(201, RUNNING)) as service:
+        one = client(service)
+        one.retry("job_0")
+        one.fork("job_0", {"name": "b"}, from_checkpoint="ckpt_1", idempotency_key="mine")
+    (_, first, _, nothing), (_, second, headers, content) = service.requests
+    assert (first, second) == ("/v1/jobs/job_0/retry", "/v1/jobs/job_0/fork")
+    assert not nothing
+    assert json.loads(content) == {"changes": {"name": "b"}, "from_checkpoint": "ckpt_1"}
+    assert headers["idempotency-key"] == "mine"
