@@ -62,6 +62,24 @@ LSTM = {
     },
     "model": "Reader()",
 }
+SPARSE = {
+    "modules": {
+        "Bag": {
+            "init": [{"table": "Embedding(17, 10, sparse=True)"}],
+            "forward": ["return self.table((x * 16).long().clamp(0, 16)).mean(1)"],
+        }
+    },
+    "model": "Bag()",
+}
+OVERFLOWING = {  # from the sixth step on
+    "modules": {
+        "Overflowing": {
+            "init": [{"head": "Linear(64, 10)"}],
+            "forward": ["y = self.head(x)", "return y + torch.exp(y.abs().max() * 80) * 0"],
+        }
+    },
+    "model": "Overflowing()",
+}
 ADAM = {"optimizer": {"type": "Adam", "lr": 0.02}}
 EVERY_TWO = {"evaluate_every": {"steps": 2}}
 # Of each: the plan, and whatever else of the request differs.
@@ -84,7 +102,7 @@ PLANS = {
     },
     "best": {"checkpoints": {"best": {"metric": "validation/accuracy", "mode": "max", "restore": True}}, **EVERY_TWO},
     "warmup": {"warmup": {"steps": 3}, "scheduler": {"type": "PolynomialLR", "interval": "step"}},
-    "skip": {"on_non_finite": "skip", "optimizer": {"type": "SGD", "lr": 1e6}},
+    "skip": {"on_non_finite": "skip", "model": OVERFLOWING},
     "groups": {
         "optimizer": {
             "type": "AdamW",
@@ -108,6 +126,7 @@ PLANS = {
         "optimizer": {"type": "Muon", "lr": 0.02},
         "model": "Sequential(Linear(64, 8, bias=False), ReLU(), Dropout(0.3), Linear(8, 10, bias=False))",
     },
+    "sparse-adam": {"optimizer": {"type": "SparseAdam", "lr": 0.1}, "gradient_clip": None, "model": SPARSE},
     "clip-by-value": {"gradient_clip": {"value": 0.01}},
     "everything": {
         "accumulate": 2,
@@ -160,6 +179,7 @@ def test_resuming_at_any_step_gives_the_same_bits(plan, tmp_path, cache):
     expected, series, last = read(final(whole)), own_series(whole), whole.last
     checkpoints = whole.of("checkpoint")
     assert [event["step"] for event in checkpoints] == list(range(1, last["step"] + 1))
+    assert ("train/skipped_steps" in series) == ("on_non_finite" in plan)
     job["checkpoints"]["every"] = None
     for checkpoint in checkpoints[:-1]:
         rest = train(resumed(job, checkpoint, tmp_path / "resumed"))
