@@ -119,6 +119,29 @@ def test_layers_are_added_and_removed_by_path(client):
     assert made["weights"]["carried"]["3"] == "2"
 
 
+def test_every_path_of_a_summary_can_be_edited_also_what_a_loop_and_a_macro_made(client):
+    block = {"parameters": ["size"], "init": [{"a": "Linear(size, size)"}], "forward": ["return x + self.a(x)"]}
+    net = {
+        "init": [{"for": "i in range(2)", "do": [{"stage{i}": "stage(2)"}]}],
+        "forward": ["return self.stage1(self.stage0(x))"],
+    }
+    stage = {"parameters": ["depth"], "returns": "Sequential(*[Block(4) for i in range(depth)])"}
+    document = {
+        "modules": {"Block": block, "stage": stage, "Net": net},
+        "model": "Net()",
+        "inputs": [{"name": "x", "shape": ["B", 4]}],
+    }
+    old = client.post("/v1/models", json=document).json()
+    shown = client.get(old["links"]["summary"]).json()["tree"]["children"][1]["children"][0]["children"][0]
+    assert shown["path"] == "stage1.0.a"
+    operations = [{"op": "replace", "path": shown["path"], "module": "Linear(4, 4, bias=False)"}]
+    made = client.post(old["links"]["edit"], json={"operations": operations})
+    assert made.status_code == 201, made.text
+    assert made.json()["model"]["parameters"]["total"] == old["parameters"]["total"] - 4
+    assert made.json()["weights"]["new"] == ["stage1.0.a"]
+    assert made.json()["weights"]["carried"]["stage1.1.a"] == "stage1.1.a"
+
+
 def test_an_edit_that_does_not_fit_is_refused_with_the_operation_or_the_layer(client, problem):
     old = client.post("/v1/models", json=MLP).json()
     unknown = problem(client.post(old["links"]["edit"], json={"operations": [{"op": "remove", "path": "7"}]}), 422)
