@@ -66,7 +66,7 @@ def picture(report: dict[str, Any]) -> str:
     marks = [Mark(float(even), f"break-even: {even} steps")] if even is not None else []
     note = f"{report['steps_measured']} steps each, in turns; {report['device']}, backend {report['static']['backend']}"
     if even is None:
-        note += "; no break-even: a static step is not faster here"
+        note += "; no break-even"
     return lines(
         series,
         title="Dynamic and static graph: time after so many training steps",

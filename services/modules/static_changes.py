@@ -116,6 +116,8 @@ def _attempt(run: Callable[[], list[Tensor]]) -> tuple[list[Tensor] | None, dict
 def refusal(error: Exception) -> str:
     """Return which guard of a captured graph does not hold, or the first line of what was said."""
     lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Detected recompile"):
+        lines[0] = "It does not fit the captured graph; torch would have to capture again."
     guards = [line for line in lines if "mismatch" in line or "==" in line or "expected" in line]
     return ([*guards, *lines] or [type(error).__name__])[0][:300]
 

@@ -16,6 +16,8 @@ from services.modules.build import Code
 MAX_OPERATIONS = 5_000
 """Operations of one captured graph that are written out."""
 _LINE = re.compile(r'File "(<definition [^"]+>)", line (\d+)')
+_CHOICE = re.compile(r"^.*_choose\(\d+, (.*), _then_\d+, .*$")
+"""How the static variant writes a branch."""
 _KINDS = {"PARAMETER": "parameter", "BUFFER": "buffer", "CONSTANT_TENSOR": "constant"}
 
 
@@ -51,7 +53,7 @@ def spot(code: Code, line: int | None) -> dict[str, Any]:
         "pointer": place.pointer if place else None,
         "column": place.column if place else None,
         "line": line,
-        "source": text.strip(),
+        "source": _CHOICE.sub(r"if \1:", text.strip()),
     }
 
 

@@ -21,7 +21,7 @@ _FIXES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"Expected (true_fn|false_fn|branches).*to return|same (shape|dtype|number)|unmatched|return_type|"
-        r"Mismatch in|different (shapes|dtypes)|must have the same|_shape_env",
+        r"Mismatch in|fake tensor call.*\bcond\b|different (shapes|dtypes)|must have the same|_shape_env",
         "The two ways of this branch give values of different shape, dtype or number.",
         "Assign the same variables in `then` and `else`, with equal shapes and dtypes.",
     ),
@@ -81,7 +81,7 @@ def _innermost(stack: Any, code: Code) -> int | None:  # noqa: ANN401 - a traceb
 def _row(text: str, line: int | None, code: Code) -> dict[str, Any]:
     reason, hint = "torch cannot capture this.", None
     for pattern, known, fix in _FIXES:
-        if re.search(pattern, text):
+        if re.search(pattern, text, re.DOTALL):
             reason, hint = known, fix
             break
     return {**spot(code, line), "reason": reason, "hint": hint, "torch": _said(text)}

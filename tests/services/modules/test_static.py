@@ -5,8 +5,10 @@ import torch
 
 from services.definition import check
 from services.modules import build
+from services.modules.graph_subject import build_subject
 from services.modules.static_backend import compile_model
 from services.modules.static_build import static_variant
+from services.modules.static_capture import capture
 from services.modules.static_try import Pair, difference, tensors
 from tests.conformance import article, generative, sequence, tabular, vision  # noqa: F401 - they register their cases
 from tests.conformance.case import CASES
@@ -93,6 +95,19 @@ def test_every_conformance_model_computes_the_same_in_its_static_variant(case):
     with torch.no_grad():
         inputs = list(case.inputs(2))
         assert difference(*(tensors(pair.run(one, inputs)) for one in (pair.dynamic, pair.static))) == 0.0
+
+
+def test_ways_of_different_shape_are_told_with_the_condition_as_written():
+    body = [{"if": "x.mean() > 0", "then": ["y = self.a(x)"], "else": ["y = x.sum()"]}, "return y.mean()"]
+    definition = check(model(*body))
+    inputs = {"x": torch.rand(3, 4)}
+    subject = build_subject(
+        definition, inputs, weights=None, training=True, seed=0, dtype=torch.float32, max_parameters=None
+    )
+    report = capture(definition, subject)
+    (found,) = report["breaks"]
+    assert (found["pointer"], found["source"]) == ("/modules/Own/forward/0", "if x.mean() > 0:")
+    assert found["reason"].startswith("The two ways of this branch give values of different shape")
 
 
 def test_a_loop_beyond_its_bound_fails_in_the_graph_too():
