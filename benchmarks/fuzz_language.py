@@ -8,6 +8,7 @@ checking a document took over a second or more memory than it may, or when anyth
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import select
@@ -71,9 +72,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     begin = time.monotonic()
     tally = run(arguments.first, arguments.count)
-    report(tally, arguments.count, time.monotonic() - begin)
+    report(tally, time.monotonic() - begin)
     return 1 if tally.findings else 0
 
 
@@ -81,8 +83,9 @@ def run(first: int, count: int) -> Tally:
     """Try ``count`` documents from the seed ``first`` on."""
     tally = Tally()
     seed, end = first, first + count
-    while seed < end:
-        seed = _batch(seed, min(seed + BATCH, end), tally)
+    with contextlib.suppress(KeyboardInterrupt):  # what was seen so far counts
+        while seed < end:
+            seed = _batch(seed, min(seed + BATCH, end), tally)
     return tally
 
 
@@ -91,15 +94,22 @@ def _batch(seed: int, end: int, tally: Tally) -> int:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.close(reader)
         _child(seed, end, writer)
     os.close(writer)
     line: bytes | None = b""
-    # Without a buffer: what it held would be hidden from select.
-    with os.fdopen(reader, "rb", buffering=0) as lines:
-        while seed < end and (line := _line(lines)):
-            tally.add(json.loads(line))
-            seed += 1
+    try:
+        # Without a buffer: what it held would be hidden from select.
+        with os.fdopen(reader, "rb", buffering=0) as lines:
+            while seed < end and (line := _line(lines)):
+                tally.add(json.loads(line))
+                seed += 1
+    except KeyboardInterrupt:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
     if line is None:
         os.kill(pid, signal.SIGKILL)
     status = os.waitpid(pid, 0)[1]
@@ -117,10 +127,13 @@ def _line(lines: IO[bytes]) -> bytes | None:
 
 
 def _child(seed: int, end: int, writer: int) -> None:
-    Limits(memory_bytes=TRIAL_BYTES).apply()
-    with os.fdopen(writer, "w", buffering=1) as out:
-        for one in range(seed, end):
-            out.write(json.dumps(_try(one)) + "\n")
+    try:
+        Limits(memory_bytes=TRIAL_BYTES).apply()
+        with os.fdopen(writer, "w", buffering=1) as out:
+            for one in range(seed, end):
+                out.write(json.dumps(_try(one)) + "\n")
+    except BaseException:  # noqa: BLE001 - this process is a fork: nothing of its parent's may run on in it
+        os._exit(1)
     os._exit(0)
 
 
@@ -209,9 +222,9 @@ def _status(name: str) -> int:
     return int(next(line.split()[1] for line in lines if line.startswith(name))) * 1024
 
 
-def report(tally: Tally, count: int, seconds: float) -> None:
+def report(tally: Tally, seconds: float) -> None:
     """Print the table."""
-    print(f"{count} documents in {seconds:.0f} s")
+    print(f"{tally.states.total()} documents in {seconds:.0f} s")
     for state, number in sorted(tally.states.items()):
         print(f"  {state:60}{number:8}")
     print("largest" + " " * 40 + "value      seed")

@@ -52,7 +52,7 @@ class Calling(Values):
         try:
             return compute()
         except TooLarge as error:
-            self.stop("model_too_large", f"Too large: {error}.", place)
+            self.stop("model_too_large", f"Too large: {error}.", place, "Make it smaller.")
         except Unusable as error:
             self.stop("invalid_argument", f"This cannot be computed: {error}.", place)
 

@@ -197,7 +197,7 @@ class Evaluation(Interpreter):
         try:
             return arithmetic.apply(operation, left, right)
         except TooLarge as error:
-            self.stop("model_too_large", f"Too large: {error}.", place)
+            self.stop("model_too_large", f"Too large: {error}.", place, "Make it smaller.")
         except Unusable as error:
             self.stop("invalid_argument", f"This cannot be computed: {error}.", place)
 

@@ -133,7 +133,15 @@ class Interpreter(Calling):
     def _augmented(self, statement: ast.AugAssign, frame: Frame) -> None:
         target = statement.target
         load: ast.expr = ast.Name(target.id, ast.Load()) if isinstance(target, ast.Name) else target
-        result = self.operate(statement.op, self.value(load, frame), self.value(statement.value, frame), frame.place)
+        left, right = self.value(load, frame), self.value(statement.value, frame)
+        if isinstance(left, list) and isinstance(statement.op, ast.Add) and not isinstance(right, Opaque):
+            right = list(self.iterable(right, frame.place))
+            self.operate(statement.op, left, right, frame.place)  # as long as both together, at most
+            left.extend(right)  # in place, as Python does: other names of this list see it too
+            result: object = left
+        else:
+            result = self.operate(statement.op, left, right, frame.place)
+        self.spend_items(len(result) if isinstance(result, str | list | tuple | dict) else 0, frame.place)
         self.assign(target, result, frame)
 
 

@@ -143,7 +143,7 @@ class Probe(Interpreter):
         try:
             return arithmetic.apply(operation, left, right)
         except TooLarge as error:
-            self.stop("model_too_large", f"Too large: {error}.", place)
+            self.stop("model_too_large", f"Too large: {error}.", place, "Make it smaller.")
         except Unusable:
             return UNKNOWN
 

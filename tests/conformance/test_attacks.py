@@ -162,14 +162,15 @@ WAYS_IN = {
 def _positions(expression):
     """Return documents that hold an expression where init runs it, and where forward does."""
     layer = {"layer": "Sequential(Linear(2, 2))"}
-    yield "init", net("return x", init=[layer, *DOUBLING, f"b = {expression}"])
-    yield "a value", net("return x", init=[layer, *DOUBLING, {"b": {"value": expression}}])
-    yield "a buffer", net("return x", init=[layer, *DOUBLING, {"b": {"buffer": expression}}])
-    yield "forward", net(*DOUBLING, f"b = {expression}", "return x", init=[layer])
-    yield "a loop head", net(*DOUBLING, {"for": f"b in {expression}", "do": ["x = x + 1"]}, "return x", init=[layer])
-    yield "a condition", net(*DOUBLING, {"if": expression, "then": ["x = x + 1"]}, "return x", init=[layer])
-    yield "an argument", net(*DOUBLING, f"return self.layer({expression})", init=[layer])
-    method = {"arguments": ["x"], "body": [*DOUBLING, f"return {expression}"]}
+    before = DOUBLING if "a" in re.findall(r"\b\w+\b", expression) else []
+    yield "init", net("return x", init=[layer, *before, f"b = {expression}"])
+    yield "a value", net("return x", init=[layer, *before, {"b": {"value": expression}}])
+    yield "a buffer", net("return x", init=[layer, *before, {"b": {"buffer": expression}}])
+    yield "forward", net(*before, f"b = {expression}", "return x", init=[layer])
+    yield "a loop head", net(*before, {"for": f"b in {expression}", "do": ["x = x + 1"]}, "return x", init=[layer])
+    yield "a condition", net(*before, {"if": expression, "then": ["x = x + 1"]}, "return x", init=[layer])
+    yield "an argument", net(*before, f"return self.layer({expression})", init=[layer])
+    method = {"arguments": ["x"], "body": [*before, f"return {expression}"]}
     yield "a method", net("return self.again(x)", init=[layer], methods={"again": method})
 
 
@@ -227,6 +228,10 @@ BOMBS = {
         "model": "Sequential(*[B() for i in range(10)])",
     },
     "many statements in a long loop": net("return x", init=[{"for": "i in range(20000)", "do": ["a = i"] * 1000}]),
+    "a list that grows by itself in a long loop": net(
+        "return x", init=["a = [0] * 90000", {"for": "i in range(20000)", "do": ["b = [0] * 9000", "b += a"]}]
+    ),
+    "a list that is put into itself": net("return x", init=["a = [1]", {"for": "i in range(99)", "do": ["a[0:0] = a"]}]),
     "long lists in a long loop": net("return x", init=[{"for": "i in range(20000)", "do": ["a = list(range(100000))"]}]),
     "copies in a long loop": net("return x", init=["a = list(range(90000))", {"for": "i in range(20000)", "do": ["b = a[1:] + a[:1]"]}]),
     "many instances of a long forward": {

@@ -272,6 +272,13 @@ def test_a_change_is_seen_through_loops_functions_and_children(name):
     assert [problem.pointer for problem in caught.value.problems] == [pointer]
 
 
+def test_a_guarded_item_is_not_looked_up_twice_by_a_call():
+    with pytest.raises(InvalidRequest) as caught:
+        check(at_first("a = [n]", "a[int(torch.rand(1))] *= n"))
+    assert caught.value.problems[0].pointer == "/modules/Net/forward/2"
+    build(check(net("x[int(torch.rand(1))] *= 2", "return x")))(torch.ones(2))
+
+
 def test_a_forward_may_change_lists_of_its_own():
     document = net("a = list(self.k)", "a.append(3)", "b = [*self.layers]", "b.append(b[0])", "c = dict(self.t)", "c['z'] = x",
                    {"for": "layer in b", "do": ["x = layer(x)"]}, "return x * len(a)",

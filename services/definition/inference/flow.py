@@ -159,6 +159,9 @@ class Flow(Calls):
 
     def _in_place(self, node: ast.AugAssign, left: Kind, right: Kind, guard: str) -> None:
         """A value that cannot be changed in place is guarded as ``a = a + b``; the others in place."""
+        if isinstance(node.target, ast.Subscript) and any(isinstance(part, ast.Call) for part in ast.walk(node.target)):
+            hint = "Give the index a name in a statement before."
+            self.refuse(node, "What could grow without a bound is not looked up by a call.", hint)
         if left.must(INT | OTHER | TEXT | TUPLE) or (left.flags and not left.may(TENSOR | LIST | DICT | MODULE)):
             self.found.wants[id(node)] = guard
         elif left.must(LIST) and isinstance(node.op, ast.Add):
