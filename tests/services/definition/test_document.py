@@ -147,10 +147,10 @@ def test_loops_without_bound_and_unused_definitions_are_refused():
     ],
 )
 def test_bombs_are_refused_quickly_and_without_allocating(document):
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = problems_of(document)
     assert found[0].code in {"model_too_large", "invalid_expression", "dimension_too_large"}
-    assert time.perf_counter() - begin < 1.0  # 50 ms in the benchmark; here only: it does not run
+    assert time.process_time() - begin < 1.0  # 50 ms in the benchmark; here only: it does not run
 
 
 def test_a_document_of_mistakes_ends_after_some_of_them():

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
@@ -59,14 +57,12 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_recursion_without_end_is_refused_with_its_chain_and_the_fix(name):
-    begin = time.process_time()
     problem = only(BOMBS[name])
     assert problem.code == "recursive_definition"
     assert problem.pointer.startswith("/model/modules/")
     assert problem.column is not None
     assert " → " in problem.detail
     assert "smaller" in str(problem.hint)
-    assert time.process_time() - begin < 2.0  # refused within 50 ms when nothing else runs; here only: it ends
 
 
 @pytest.mark.parametrize(
