@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from services.definition.problems import Place, mark, place_of
@@ -55,10 +55,10 @@ def static_program(program: Program) -> tuple[Program, list[Site]]:
         if isinstance(item, Module):
             methods = [rewriter.function(method) for method in item.methods]
             forward = rewriter.function(item.forward)
-            definitions[name] = Module(item.name, item.constructor, forward, methods, item.constants, item.buffers)
+            definitions[name] = replace(item, forward=forward, methods=methods)
         else:
             definitions[name] = item if name in program.macros else rewriter.function(item)
-    return Program(definitions, program.macros, program.model, program.helpers), rewriter.sites
+    return replace(program, definitions=definitions), rewriter.sites
 
 
 class _Rewriter:
@@ -69,7 +69,7 @@ class _Rewriter:
         """Return the function with its body rewritten."""
         known = {"self", *(argument.name for argument in function.arguments)}
         body = self._block(copy.deepcopy(function.body), after=set(), known=known, tail=True)
-        return Function(function.name, function.arguments, body or [ast.Pass()], function.place)
+        return replace(function, body=body or [ast.Pass()])
 
     def _block(self, statements: Sequence[ast.stmt], *, after: set[str], known: set[str], tail: bool) -> list[ast.stmt]:
         """Rewrite statements behind which ``after`` are needed; ``tail`` means that their end is the function's."""

@@ -141,10 +141,10 @@ def test_without_redis_a_submit_still_succeeds_and_the_job_starts_within_15_s(
 def test_a_model_that_grows_without_end_fails_as_out_of_memory_and_the_worker_goes_on(stack: Stack) -> None:
     stack.start_worker(MODELWRIGHT_TRAINER_MEMORY_BYTES=str(1 << 30))
     forward = [
-        "items = [x]",
+        "y = x",
         # Only real pixels reach 1: the preflight's random batch does not meet this branch.
-        {"if": "x.max() >= 1.0", "then": [{"while": "x.sum() > -1.0", "at_most": 40, "do": ["items = items + items"]}]},
-        "return self.linear(x) + 0 * len(items)",
+        {"if": "x.max() >= 1.0", "then": [{"while": "x.sum() > -1.0", "at_most": 40, "do": ["y = torch.cat([y, y])"]}]},
+        "return self.linear(x) + 0 * y.mean()",
     ]
     model = {"modules": {"Grow": {"init": [{"linear": "Linear(64, 10)"}], "forward": forward}}, "model": "Grow()"}
     job = stack.wait(stack.submit(digits_job(1, model=model)))
