@@ -14,8 +14,8 @@ from torch import nn
 
 from services.definition import check
 from services.modules import build
-from services.modules.static_backend import compile_model
-from services.modules.static_build import static_variant
+from services.modules.static.backend import compile_model
+from services.modules.static.build import static_variant
 
 BLOCK = {
     "modules": {

@@ -20,9 +20,9 @@ from services.forkserver.limits import Limits
 
 TARGET = "services.modules.preflight:run"
 PORTRAIT = "services.modules.portrait:run"
-STATIC_PRELOAD = ("services.modules.static", "services.modules.static_warm:warm")
+STATIC_PRELOAD = ("services.modules.static.run", "services.modules.static.warm:warm")
 """For captures: torch's compiler takes seconds to load, so these have a fork server of their own, when first asked."""
-PRELOAD = ("services.modules.warm", "services.modules.portrait", "services.modules.graph")
+PRELOAD = ("services.modules.warm", "services.modules.portrait", "services.modules.graph.run")
 CACHE_ENTRIES = 2_000
 _OPEN_FILES = 64
 _WRITTEN_BYTES = 8 << 30

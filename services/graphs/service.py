@@ -16,8 +16,8 @@ from services.models.service import get_model
 from services.preflight import Preflight
 from services.training.problems import problems_from
 
-GRAPH = "services.modules.graph:run"
-DIFF = "services.modules.graph_diff:run"
+GRAPH = "services.modules.graph.run:run"
+DIFF = "services.modules.graph.diff:run"
 _OWN_SHARE = 0.8
 """Of the time that a child has: by then it stops looking and writes its answer."""
 _Request = TypeVar("_Request", bound=Runnable)

@@ -16,8 +16,8 @@ from services.graphs.sources import find_definition, find_inputs, weights_file
 from services.pictures.chart import Mark, Series, lines
 from services.preflight import Preflight
 
-CAPTURE = "services.modules.static:run_capture"
-COMPARE = "services.modules.static:run_compare"
+CAPTURE = "services.modules.static.run:run_capture"
+COMPARE = "services.modules.static.run:run_compare"
 WAIT_SECONDS = 10.0
 """How long a request waits for the one before it: two at once would take the processor from each other and the rest."""
 _one_at_a_time = threading.BoundedSemaphore(1)

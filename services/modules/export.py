@@ -18,7 +18,7 @@ from services.definition import check
 from services.errors import InvalidRequest, Problem
 from services.modules.build import build
 from services.modules.export_trial import Difference, Trial, flatten, trials
-from services.modules.graph_weights import read_weights
+from services.modules.graph.weights import read_weights
 from services.modules.preflight import Channel
 
 FORMATS = ("torch", "onnx", "torch-export")

@@ -7,7 +7,7 @@ import pytest
 
 from api import examples
 from services.graphs import static
-from services.modules.static import run_capture
+from services.modules.static.run import run_capture
 
 pytestmark = pytest.mark.timeout(300)
 FANCY = examples.CAPTURES["fancy"]["value"]

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from services.definition import check
-from services.modules.graph_inputs import given_inputs
-from services.modules.graph_subject import build_subject
-from services.modules.static_capture import capture
+from services.modules.graph.inputs import given_inputs
+from services.modules.graph.subject import build_subject
+from services.modules.static.capture import capture
 from services.training.schema import TrainingPlan
 
 PAGE = (Path(__file__).parents[2] / "docs" / "static-graphs.md").read_text(encoding="utf-8")

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from services.definition import Definition
 from services.errors import TrainingFailure
 from services.forkserver.isolation import forbid_processes
-from services.modules.static_backend import Compiled, compile_model
-from services.modules.static_build import Variant, static_variant
-from services.modules.static_reasons import break_of
-from services.modules.static_try import difference, tensors, zero_for_none
+from services.modules.static.backend import Compiled, compile_model
+from services.modules.static.build import Variant, static_variant
+from services.modules.static.pair import difference, tensors, zero_for_none
+from services.modules.static.reasons import break_of
 from worker.trainer.control import Line
 from worker.trainer.data import Batch
 from worker.trainer.environment import random_state, restore_random_state

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from services.modules.static_build import Variant
+from services.modules.static.build import Variant
 
 
 def static_twin(model: nn.Module, variant: Variant) -> nn.Module:

@@ -5,7 +5,7 @@ import torch
 
 from services.definition import check
 from services.modules import build
-from services.modules.static_build import static_variant
+from services.modules.static.build import static_variant
 from services.training.schema import TrainingPlan
 from tests.worker.trainer.harness import assert_same_bits, make_job, read, resumed, train
 from worker.trainer.static_twin import static_twin

@@ -1,0 +1,1 @@
+"""Static graphs: the second emission of a definition, its capture, its comparison with the dynamic model."""
