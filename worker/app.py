@@ -9,6 +9,8 @@ from services.queue import queue_name
 
 RECOVER = "worker.recover"
 RECOVER_SECONDS = 5.0
+COLLECT = "worker.collect"
+COLLECT_SECONDS = 60.0  # it looks at every chunk: not so often that a large store feels it
 MAINTENANCE_QUEUE = "maintenance"
 
 settings = load_settings()
@@ -46,7 +48,12 @@ app.conf.update(
             "schedule": RECOVER_SECONDS,
             # A backlog of recoveries, after Redis was away, would do nothing that the last one does not.
             "options": {"queue": MAINTENANCE_QUEUE, "expires": RECOVER_SECONDS},
-        }
+        },
+        "collect": {
+            "task": COLLECT,
+            "schedule": COLLECT_SECONDS,
+            "options": {"queue": MAINTENANCE_QUEUE, "expires": COLLECT_SECONDS},
+        },
     },
     beat_scheduler="celery.beat:Scheduler",  # in memory: the default one keeps a pickle
 )

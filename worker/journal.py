@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ class Journal:
         self._database = database
         self._gathered: list[Event] = []
         self._gather_until = 0.0
+        self._stored: Path | None = None
         self._light: dict[str, Callable[[Session, Event], None]] = {
             "started": self._started,
             "phase": self._phase,
@@ -145,6 +147,13 @@ class Journal:
         )
         keep = self._claim.resolved["checkpoints"]["keep"]
         self._lease.steadily(lambda: store(self._database, self._claim, snapshot, keep=keep))
+        self._drop_older(snapshot.directory)
+
+    def _drop_older(self, stored: Path) -> None:
+        """Delete the folder of the checkpoint before; the newest stays, for it may be announced again as the last."""
+        if self._stored is not None and self._stored != stored:
+            shutil.rmtree(self._stored, ignore_errors=True)
+        self._stored = stored
 
 
 def _progress(job: Job, event: Event) -> dict[str, Any]:

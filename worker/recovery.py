@@ -15,6 +15,8 @@ UNANSWERED_SECONDS = 10.0
 ABANDONED_SECONDS = 7 * 86_400.0
 """An upload that nobody went on with for so long is deleted."""
 _BATCH = 100
+_GARBAGE_BATCHES = 8
+"""So many transactions of up to 500 chunks a call: a recovery that is due meanwhile must not wait for long."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,6 @@ def recover(database: Database, doorbell: Doorbell) -> None:
     sweep(database)
     for job_id, device in _unanswered(database):
         doorbell.ring(job_id, device)
-    _collect(database)
 
 
 def sweep(database: Database) -> int:
@@ -40,12 +41,20 @@ def sweep(database: Database) -> int:
     return len(expired)
 
 
+def collect(database: Database) -> int:
+    """Delete uploads that nobody went on with, and chunks that nothing has referred to for a day; return how many."""
+    with database.session() as session:
+        delete_abandoned(session, older_than_seconds=ABANDONED_SECONDS)
+    collected = 0
+    for _ in range(_GARBAGE_BATCHES):
+        with database.session() as session:
+            gone = collect_garbage(session)
+        collected += gone
+        if not gone:
+            break
+    return collected
+
+
 def _unanswered(database: Database) -> list[tuple[str, str]]:
     with database.session() as session:
         return repository.unanswered(session, seconds=UNANSWERED_SECONDS, limit=_BATCH)
-
-
-def _collect(database: Database) -> None:
-    with database.session() as session:
-        delete_abandoned(session, older_than_seconds=ABANDONED_SECONDS)
-        collect_garbage(session)

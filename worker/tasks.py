@@ -11,9 +11,9 @@ from celery.signals import worker_init, worker_process_init, worker_process_shut
 from services.db.engine import Database
 from services.logging import configure_logging
 from services.queue import RING, Doorbell
-from worker.app import RECOVER, app, settings
+from worker.app import COLLECT, RECOVER, app, settings
 from worker.orphans import die_with_main
-from worker.recovery import recover
+from worker.recovery import collect, recover
 from worker.slot import Slot
 
 _draining = mmap.mmap(-1, 1)
@@ -31,6 +31,12 @@ def ring(job_id: str) -> None:
 def run_recovery() -> None:
     """Sweep expired leases and ring again for jobs that nobody claimed."""
     recover(*_recovery_parts())
+
+
+@app.task(name=COLLECT)  # type: ignore[untyped-decorator]  # celery ships no types
+def run_collection() -> None:
+    """Delete what nothing needs any more."""
+    collect(_recovery_parts()[0])
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types

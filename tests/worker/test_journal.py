@@ -2,8 +2,11 @@
 
 import time
 
+import numpy as np
+from safetensors.numpy import save_file
 from sqlalchemy import select
 
+from services.checkpoints.service import list_checkpoints
 from services.db.models import JobEvent
 from services.jobs.views import job_view
 from tests.factories import add_job, claim, read_job
@@ -33,3 +36,26 @@ def test_the_job_says_how_it_trains_and_that_it_changed(database, tenant_id, set
             select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.type == "job.execution")
         ).all()
     assert [one.data["execution"] for one in said] == ["static", "dynamic"]
+
+
+def checkpoint(folder, step, *, final=False):
+    directory = folder / f"step-{step}"
+    directory.mkdir(exist_ok=True)
+    for name in ("weights.safetensors", "state.safetensors"):
+        save_file({"w": np.full(4, step)}, directory / name)
+    (directory / "state.json").write_text("{}")
+    files = {"weights": "weights.safetensors", "state": "state.safetensors", "meta": "state.json"}
+    event = {"event": "checkpoint", "step": step, "epoch": 1, "files": files, "metrics": {}, "final": final}
+    return {**event, "directory": str(directory)}
+
+
+def test_a_long_run_leaves_one_checkpoint_on_the_workers_disk(database, tenant_id, settings, tmp_path):
+    job_id = add_job(database, tenant_id)
+    journal = Journal(Lease(database, claim(database), settings), database)
+    for step in (1, 2, 3):
+        journal.record([checkpoint(tmp_path, step)])
+    assert [folder.name for folder in tmp_path.glob("step-*")] == ["step-3"]
+    journal.record([checkpoint(tmp_path, 3, final=True)])  # announced again, now as the last one
+    with database.read_session() as session:
+        page = list_checkpoints(session, tenant_id=tenant_id, job_id=job_id)
+    assert [(one["step"], one["final"]) for one in page.data] == [(3, True), (2, False), (1, False)]

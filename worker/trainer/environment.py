@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,13 +76,6 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: {before.get(name)} then, {now.get(name)} now" for name in names if before.get(name) != now.get(name)
     ]
-
-
-def peak_memory_bytes() -> int:
-    """Return the most memory this process has held: on the CUDA device if it uses one, else on the host."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from worker.trainer.control import Line
-from worker.trainer.environment import peak_memory_bytes
 from worker.trainer.failures import StepFailure
+from worker.trainer.machine import memory, speed
 
 FLUSH_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 10.0
@@ -83,9 +83,10 @@ class Recorder:
             return
         self.latest |= {name: points["values"][-1] for name, points in series.items()}
         if now > self._flushed_at and step > self._flushed_step:
-            self._rate = (step - self._flushed_step) / (now - self._flushed_at)
-            rows = (self.rows - self._flushed_rows) / (now - self._flushed_at)
-            series |= _machine(step if failure is None else failure.step, self._rate, rows)
+            rates = speed(step - self._flushed_step, self.rows - self._flushed_rows, now - self._flushed_at)
+            self._rate = rates["system/steps_per_second"]
+            at = step if failure is None else failure.step
+            series |= {name: {"steps": [at], "values": [value]} for name, value in {**rates, **memory()}.items()}
         self._flushed_at, self._flushed_step, self._flushed_rows = now, step, self.rows
         self._line.emit(self._event(step, series))
         if failure is not None:
@@ -130,16 +131,6 @@ class Recorder:
                 series[name] = {"steps": steps[:kept], "values": _read(raw[:kept])}
         self._series = {}
         return series, failure
-
-
-def _machine(step: int, steps_per_second: float, samples_per_second: float) -> dict[str, Any]:
-    """Return how fast and how large the run is: these series depend on the machine and on chance, no other does."""
-    values = {
-        "system/steps_per_second": steps_per_second,
-        "system/samples_per_second": samples_per_second,
-        "system/memory_peak_bytes": float(peak_memory_bytes()),
-    }
-    return {name: {"steps": [step], "values": [value]} for name, value in values.items()}
 
 
 def _read(values: list[float | Tensor]) -> list[float]:

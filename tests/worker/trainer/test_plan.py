@@ -371,15 +371,6 @@ def test_a_run_begins_with_the_weights_it_is_given_and_leaves_the_rest(tmp_path,
     torch.testing.assert_close(weights["3.weight"], model.state_dict()["3.weight"], atol=0.1, rtol=0)
 
 
-def test_speed_memory_and_the_gradients_norm_are_told(trained):
-    line, _, _ = trained()
-    assert sorted(line.series("train/gradient_norm")) == list(range(1, 13))
-    for name in ("steps_per_second", "samples_per_second", "memory_peak_bytes"):
-        assert all(value > 0 for value in line.series(f"system/{name}").values())
-        assert line.series(f"system/{name}")
-    assert not any(name.startswith("system/") for name in line.of("checkpoint")[-1]["metrics"])
-
-
 class Nagging(Line):
     """Asks for a checkpoint at every look."""
 
