@@ -111,9 +111,11 @@ def _end(session: Session, job: Job, failure: TrainingFailure) -> None:
 
 
 def _cancel(session: Session, job: Job) -> None:
+    """End the job as cancelled, for the reason that whoever asked for it gave."""
+    reason = job.reason if job.state == "cancelling" else "cancel_requested"
     if job.state == "running":
         transition(session, job, "cancelling")
-    transition(session, job, "cancelled", reason="cancel_requested")
+    transition(session, job, "cancelled", reason=reason)
 
 
 def _requeue(session: Session, job: Job, reason: str) -> None:

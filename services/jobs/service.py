@@ -60,7 +60,7 @@ def submit(
         answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
         if answer is not None:
             return Submission(answer, replayed=True)
-    plan = _plan(session, tenant_id=tenant_id, body=body, preflight=preflight)
+    plan = plan_request(session, tenant_id=tenant_id, body=body, preflight=preflight)
     _check_quota(session, tenant_id, settings)
     job = _insert(session, tenant_id, body, plan, origin)
     view = job_view(job)
@@ -77,12 +77,16 @@ def validate(session: Session, *, tenant_id: str, body: dict[str, Any], prefligh
         InvalidRequest: with every problem of the request.
         Unavailable: the definition could not be checked right now.
     """
-    plan = _plan(session, tenant_id=tenant_id, body=body, preflight=preflight)
+    plan = plan_request(session, tenant_id=tenant_id, body=body, preflight=preflight)
     return {"object": "validation", "valid": True, "resolved": plan.resolved, "preflight": plan.report}
 
 
-def request_cancel(session: Session, *, tenant_id: str, job_id: str) -> dict[str, Any]:
+def request_cancel(
+    session: Session, *, tenant_id: str, job_id: str, reason: str = "cancel_requested"
+) -> dict[str, Any]:
     """Cancel a waiting job, or ask the owner of a running one to stop; asking twice is asking once.
+
+    ``reason`` becomes that of the job: who asked first.
 
     Raises:
         NotFound: the tenant has no such job.
@@ -97,13 +101,18 @@ def request_cancel(session: Session, *, tenant_id: str, job_id: str) -> dict[str
     if job.cancel_requested_at is None:
         job.cancel_requested_at = func.now()
         to = "cancelled" if job.state in ("queued", "paused") else "cancelling"
-        transition(session, job, to, reason="cancel_requested")
+        transition(session, job, to, reason=reason)
         session.refresh(job)
     return job_view(job)
 
 
-def _plan(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> Plan:
-    """Make the plan of a request from what the tenant has."""
+def plan_request(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> Plan:
+    """Make the plan of a request from what the tenant has.
+
+    Raises:
+        InvalidRequest: with every problem of the request.
+        Unavailable: the definition could not be checked right now.
+    """
 
     def find_weights(checkpoint_id: str) -> dict[str, list[int]]:
         return tensor_shapes(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id)[1]

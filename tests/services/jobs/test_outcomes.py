@@ -53,6 +53,18 @@ def test_deaths_that_make_progress_are_retried_five_times(database: Database, te
             session.execute(text("UPDATE job SET barren_attempts = 0"))
 
 
+def test_a_job_is_cancelled_for_the_reason_of_whoever_asked_first(database: Database, tenant_id: str) -> None:
+    job_id = add_job(database, tenant_id)
+    claimed = _started(database)
+    for reason in ("pruned", "cancel_requested"):
+        with database.session() as session:
+            request_cancel(session, tenant_id=tenant_id, job_id=job_id, reason=reason)
+    with database.session() as session:
+        outcomes.finish_cancelled(session, claimed)
+    job = read_job(database, job_id)
+    assert (job.state, job.reason) == ("cancelled", "pruned")
+
+
 def test_a_worker_that_drains_costs_no_retry(database: Database, tenant_id: str) -> None:
     job_id = add_job(database, tenant_id)
     for _ in range(10):
