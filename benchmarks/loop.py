@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from worker.trainer.loading import load_data
+from services.modules.data.loading import load_data
 from worker.trainer.main import run
 from worker.trainer.standalone import job_from_request
 

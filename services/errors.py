@@ -241,3 +241,8 @@ class TrainingFailure(ModelwrightError):
             "retryable": self.retryable,
             "hint": self.hint,
         }
+
+
+def user_failure(code: str, detail: str, *, hint: str | None = None, pointer: str | None = None) -> TrainingFailure:
+    """Return a failure that a repeat would only repeat."""
+    return TrainingFailure(detail, code=code, failure_class="user", retryable=False, hint=hint, pointer=pointer)

@@ -16,6 +16,8 @@ from torch import nn
 from services.definition import Definition, check
 from services.definition.vocabulary import Vocabulary
 from services.errors import TrainingFailure
+from services.modules.data.loading import Loaded, load_data
+from services.modules.data.parts import Part
 from services.modules.measures import build_measures
 from services.training.sources import vocabulary_of
 from worker.trainer.averaging import build_averaging
@@ -23,13 +25,12 @@ from worker.trainer.batch_size import AUTO, choose_batch_size, with_batch_size
 from worker.trainer.cadence import Cadence
 from worker.trainer.checkpoint import CheckpointWriter, Restored, begin_with, read_checkpoint
 from worker.trainer.control import Control, Line
-from worker.trainer.data import Batches, Part
+from worker.trainer.data import Batches
 from worker.trainer.environment import choose_device, describe, differences, prepare_process
 from worker.trainer.evaluation import Evaluator
 from worker.trainer.failures import single_sample_failure
 from worker.trainer.freezing import Held, freeze
 from worker.trainer.job import Job
-from worker.trainer.loading import Loaded, load_data
 from worker.trainer.loop import Trainer
 from worker.trainer.objective import Objective
 from worker.trainer.optim import build_optimizer

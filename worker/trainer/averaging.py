@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
-from worker.trainer.data import Batch
+from services.modules.data.parts import Batch
 from worker.trainer.freezing import Held
 
 _Average = Callable[[list[Tensor], list[Tensor], Any], None]

@@ -41,7 +41,7 @@ class Snapshot:
     state: Any
     environment: Mapping[str, Any]
     preprocessing: Mapping[str, Any]
-    """How the columns were made: see `worker.trainer.loading`."""
+    """How the columns were made: see `services.modules.data.loading`."""
 
 
 @dataclass(frozen=True, slots=True)

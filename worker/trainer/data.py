@@ -1,48 +1,18 @@
-"""The data of a job as tensors: rows split, columns made, batches in an order found by arithmetic."""
+"""The training rows of a job as batches, in an order found by arithmetic."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from worker.trainer.finishing import Finish
+from services.modules.data.finishing import Finish
+from services.modules.data.parts import Batch, Part, cut_rows
 
 _WINDOW_BYTES = 64 << 20  # so many bytes of rows are put in order at a time
-
-
-@dataclass(slots=True)
-class Batch:
-    """Some rows: what the model is called with, and every column of the run by its name (the target among them)."""
-
-    inputs: tuple[Tensor | None, ...]
-    columns: Mapping[str, Tensor]
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The rows of one part of the split: all columns of the run, which of them the model is called with, row numbers.
-
-    ``inputs`` names columns in calling order; None stands for an optional input that no column feeds. ``finish`` has
-    what is done to columns only when their rows are in a batch.
-    """
-
-    columns: Mapping[str, Tensor]
-    inputs: tuple[str | None, ...]
-    rows: Tensor
-    finish: Mapping[str, Finish] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield the rows in their own order, none of them varied."""
-        yield from _cut_rows(self.columns, self.inputs, batch_size, self.finish)
 
 
 class Batches:
@@ -98,19 +68,7 @@ class Batches:
         for name, finish in self._part.finish.items():
             values = finish.vary(window[name], chances[name][chosen]) if name in chances else window[name]
             window[name] = finish(values)
-        yield from _cut_rows(window, self._inputs, self._batch_size, {})
-
-
-def _cut_rows(
-    columns: Mapping[str, Tensor], inputs: tuple[str | None, ...], batch_size: int, finish: Mapping[str, Finish]
-) -> Iterator[Batch]:
-    names = tuple(columns)
-    for tensors in zip(*(torch.split(column, batch_size) for column in columns.values()), strict=True):
-        batch = dict(zip(names, tensors, strict=True))
-        for name, one in finish.items():
-            batch[name] = one(batch[name])
-        called_with = tuple([None if name is None else batch[name] for name in inputs])
-        yield Batch(called_with, batch, len(tensors[0]))
+        yield from cut_rows(window, self._inputs, self._batch_size, {})
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

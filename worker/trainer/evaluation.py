@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from services.modules.data.parts import Part
 from services.modules.measures import Measure
-from worker.trainer.data import Part
+from services.modules.tally import Tally, evaluation_batch
 from worker.trainer.objective import Objective
-
-_BATCHES_PER_BATCH = 4  # no gradients are kept, so more rows fit
 
 
 class Evaluator:
@@ -22,7 +21,7 @@ class Evaluator:
         self._objective = objective
         self._measures = measures
         # A loss that may add up rows is seen in batches as large as in training, so that its numbers compare.
-        self._batch_size = batch_size * (_BATCHES_PER_BATCH if objective.scales else 1)
+        self._batch_size = evaluation_batch(batch_size, scales=objective.scales)
 
     def evaluate(self, part: Part, look: Callable[[], None]) -> dict[str, Tensor]:
         """Return ``loss``, its terms and the metrics as tensors; ``look`` is called between batches and may raise.
@@ -30,10 +29,8 @@ class Evaluator:
         The loss and its terms are means over batches, weighted by their rows (or the sum, when the loss sums).
         """
         device = next(iter(part.columns.values())).device
-        names = ("loss", *(f"loss/{name}" for name in self._objective.terms))
-        totals = torch.zeros(len(names), dtype=torch.float64, device=device)
-        for measure in self._measures:
-            measure.start()
+        averages = self._objective.averages
+        tally = Tally(self._objective.terms, self._measures, averages=averages, device=device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
             self._model.eval()
             try:
@@ -41,11 +38,7 @@ class Evaluator:
                     look()
                     output = self._model(*batch.inputs)
                     loss, terms = self._objective.compute(output, batch)
-                    totals += torch.stack([loss, *terms]) * (batch.rows if self._objective.averages else 1)
-                    for measure in self._measures:
-                        measure.update(output, batch.columns, batch.rows)
+                    tally.add([loss, *terms], output, batch.columns, batch.rows)
             finally:
                 self._model.train()
-        means = totals / len(part) if self._objective.averages else totals
-        losses = dict(zip(names, means, strict=True))
-        return losses | {measure.name: measure.compute() for measure in self._measures}
+        return tally.compute()

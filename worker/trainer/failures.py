@@ -11,7 +11,7 @@ from torch import nn
 
 from services.definition import guards
 from services.definition.problems import Place
-from services.errors import InvalidRequest, TrainingFailure
+from services.errors import InvalidRequest, TrainingFailure, user_failure
 from services.modules.build import place_of_error
 
 _OUT_OF_MEMORY = re.compile(
@@ -32,11 +32,6 @@ class StepFailure(TrainingFailure):
     def __init__(self, detail: str, *, step: int, code: str, hint: str, pointer: str | None = None) -> None:
         super().__init__(detail, code=code, failure_class="user", retryable=False, hint=hint, pointer=pointer)
         self.step = step
-
-
-def user_failure(code: str, detail: str, *, hint: str | None = None, pointer: str | None = None) -> TrainingFailure:
-    """Return a failure that a repeat would only repeat."""
-    return TrainingFailure(detail, code=code, failure_class="user", retryable=False, hint=hint, pointer=pointer)
 
 
 def explain(error: Exception, model: nn.Module | None, *, batch_size: int) -> TrainingFailure:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from services.modules.data.parts import Part
 from worker.trainer.averaging import Averaging
 from worker.trainer.cadence import Cadence
 from worker.trainer.checkpoint import CheckpointWriter, Restored
 from worker.trainer.control import Control, Line, Stop
-from worker.trainer.data import Part
 from worker.trainer.environment import random_state, restore_random_state
 from worker.trainer.evaluation import Evaluator
 from worker.trainer.freezing import Held

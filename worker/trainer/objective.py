@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from services.definition.vocabulary import Vocabulary
-from services.errors import InvalidRequest, TrainingFailure
+from services.errors import InvalidRequest, TrainingFailure, user_failure
+from services.modules.data.parts import Batch, Part
 from services.modules.formulas import Outputs
 from services.modules.objective import CLIENT_ERRORS, LossFunction
-from worker.trainer.data import Batch, Part
-from worker.trainer.failures import is_out_of_memory, user_failure
+from worker.trainer.failures import is_out_of_memory
 
 _CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
 _UNIT_LOSSES = ("BCEWithLogitsLoss", "BCELoss", "MultiLabelSoftMarginLoss")

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from services.errors import user_failure
 from services.training.patterns import grouped
-from worker.trainer.failures import user_failure
 
 _FUSED = {"cpu": ("SGD", "Adam", "AdamW", "Adagrad"), "cuda": ("SGD", "Adam", "AdamW")}
 # How torch computes, not what: a resumed optimizer keeps its own.

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from worker.trainer.failures import user_failure
+from services.errors import user_failure
 
 _MIXED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _CUDA_ONLY = ("fp16", "tf32")

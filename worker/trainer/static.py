@@ -13,16 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from services.definition import Definition
-from services.errors import TrainingFailure
+from services.errors import TrainingFailure, user_failure
 from services.forkserver.isolation import forbid_processes
+from services.modules.data.parts import Batch
 from services.modules.static.backend import Compiled, compile_model
 from services.modules.static.build import Variant, static_variant
 from services.modules.static.pair import difference, tensors, zero_for_none
 from services.modules.static.reasons import break_of
 from worker.trainer.control import Line
-from worker.trainer.data import Batch
 from worker.trainer.environment import random_state, restore_random_state
-from worker.trainer.failures import user_failure
 from worker.trainer.job import Job
 from worker.trainer.loop import Trainer
 from worker.trainer.static_twin import static_twin

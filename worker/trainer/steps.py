@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from worker.trainer.data import Batch, Batches
+from services.modules.data.parts import Batch
+from worker.trainer.data import Batches
 
 Window = tuple[Batch, ...]
 

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from services.errors import TrainingFailure
-from worker.trainer.failures import user_failure
+from services.errors import TrainingFailure, user_failure
 from worker.trainer.optim import build_clip, has_sparse_gradients
 
 MAX_SKIPPED_IN_A_ROW = 100

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from services.errors import InvalidRequest, TrainingFailure
+from services.modules.data.loading import load_data
 from tests.services.datasets.prepared import Prepared, csv_of
 from tests.worker.trainer.harness import assert_same_bits, read, resumed, train
 from worker.trainer.data import Batches
-from worker.trainer.loading import load_data
 
 CPU = torch.device("cpu")
 ROWS = 40
@@ -312,7 +312,7 @@ def test_a_job_over_features_trains_and_its_checkpoint_says_how_the_columns_were
 
 
 def test_channel_statistics_are_those_of_all_training_pixels(images, monkeypatch):
-    monkeypatch.setattr("worker.trainer.columns._IMAGES_AT_A_TIME", 5)
+    monkeypatch.setattr("services.modules.data.columns._IMAGES_AT_A_TIME", 5)
     for normalize in ("standardize", "min_max"):
         feature = {"columns": ["image"], "image": {}, "normalize": normalize}
         found = loaded(images, features={"x": feature}, inputs=["x"], target="label", split={"test": 0.5})

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torchmetrics.classification import MulticlassF1Score
 
+from services.modules.data.loading import load_data
 from tests.worker.trainer.harness import assert_same_bits, make_job, read, resumed, train
 from worker.trainer.data import Batches
-from worker.trainer.loading import load_data
 
 VAE = {
     "modules": {

@@ -13,13 +13,14 @@ from sklearn import metrics as reference
 
 from services.datasets.builtin import materialise
 from services.datasets.split import split_rows
+from services.modules.data.loading import load_data
+from services.modules.data.parts import Part
 from services.modules.quick_metrics import quick_metric
 from services.training.metrics import METRICS
 from tests.worker.trainer.harness import make_job, read, train
 from worker.trainer import data as data_module
 from worker.trainer.cadence import Cadence
-from worker.trainer.data import Batches, Part
-from worker.trainer.loading import load_data
+from worker.trainer.data import Batches
 from worker.trainer.packing import pack, unpack
 from worker.trainer.tensor_file import write_tensors
 

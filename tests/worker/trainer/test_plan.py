@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import swa_utils
 
+from services.modules.data.loading import load_data
 from tests.worker.trainer.harness import Line, make_job, read, train
 from worker.trainer import main, precision
 from worker.trainer.data import Batches
-from worker.trainer.loading import load_data
 from worker.trainer.steps import Windows, shares
 
 BATCHES = {"batch_size": 24}  # 90 rows: three full batches an epoch, and one of 18
@@ -108,7 +108,7 @@ def test_windows_cover_an_epoch_from_any_step():
 
 
 def load_part(rows):
-    from worker.trainer.data import Part
+    from services.modules.data.parts import Part
 
     return Part({"x": torch.arange(rows).float()}, ("x",), torch.arange(rows))
 

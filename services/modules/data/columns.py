@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from services.datasets.plain import CODED
-from worker.trainer.failures import user_failure
-from worker.trainer.finishing import Finish, resize
-from worker.trainer.tokens import byte_tokens, character_tokens, class_tokens
+from services.errors import user_failure
+from services.modules.data.finishing import Finish, resize
+from services.modules.data.tokens import byte_tokens, character_tokens, class_tokens
 
 _IMAGES_AT_A_TIME = 256
 Fitted = dict[str, Any]

@@ -14,9 +14,9 @@ from torch import Tensor
 from services.datasets.catalog import Column
 from services.datasets.plain import plain_recipe
 from services.datasets.split import kept_rows, split_columns, split_rows
-from worker.trainer.columns import Made, Stored, check_complete, fit, make
-from worker.trainer.data import Part
-from worker.trainer.failures import user_failure
+from services.errors import user_failure
+from services.modules.data.columns import Made, Stored, check_complete, fit, make
+from services.modules.data.parts import Part
 
 OFFSETS = "#offsets"
 
