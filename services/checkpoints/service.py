@@ -122,17 +122,17 @@ def iter_content(
 ) -> Iterator[bytes]:
     """Yield a file's bytes from ``start`` (inclusive) to ``end`` (exclusive), each chunk verified before it goes.
 
-    Every chunk is read in its own short read, so a slow client holds neither a transaction nor a connection.
+    About a MiB is read at a time, in its own short read, so a slow client holds neither a transaction nor a connection.
 
     Raises:
         ChunkCorrupt: stored bytes are missing or changed; what was yielded so far is good, the rest cannot be had.
     """
     with database.read_session() as session:
         wanted = repository.refs(session, checkpoint_id=checkpoint_id, file=file, start=start, end=end)
-    for ref in wanted:
+    for run in chunks.runs(wanted):
         with database.read_session() as session:
-            data = chunks.read(session, tenant_id=tenant_id, ref=ref)
-        yield data[max(0, start - ref.offset_bytes) : end - ref.offset_bytes]
+            data = chunks.read_run(session, tenant_id=tenant_id, run=run)
+        yield data[max(0, start - run[0].offset_bytes) : end - run[0].offset_bytes]
 
 
 def fetch_weights(database: Database, *, tenant_id: str, checkpoint_id: str, path: Path) -> None:
@@ -209,8 +209,8 @@ def _write_files(database: Database, checkpoint: Checkpoint, directory: Path) ->
     with database.read_session() as session:
         for name in repository.files(session, checkpoint_id=checkpoint.id):
             with (directory / name).open("wb") as file:
-                for ref in repository.refs(session, checkpoint_id=checkpoint.id, file=name):
-                    file.write(chunks.read(session, tenant_id=checkpoint.tenant_id, ref=ref))
+                for run in chunks.runs(repository.refs(session, checkpoint_id=checkpoint.id, file=name)):
+                    file.write(chunks.read_run(session, tenant_id=checkpoint.tenant_id, run=run))
 
 
 def get_row(session: Session, *, tenant_id: str, checkpoint_id: str) -> Checkpoint:

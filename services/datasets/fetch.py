@@ -48,9 +48,9 @@ def _download(database: Database, tenant_id: str, dataset_id: str, path: Path) -
     descriptor, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            for ref in refs:
+            for run in chunks.runs(refs):
                 with database.read_session() as session:
-                    file.write(chunks.read(session, tenant_id=tenant_id, ref=ref))
+                    file.write(chunks.read_run(session, tenant_id=tenant_id, run=run))
             file.flush()
             os.fsync(file.fileno())
         Path(partial).replace(path)

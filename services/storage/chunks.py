@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, text
@@ -56,12 +56,33 @@ def read(session: Session, *, tenant_id: str, ref: ChunkRef) -> bytes:
         ChunkCorrupt: the chunk is missing or its bytes do not match their name.
     """
     query = select(Chunk.data).where(Chunk.tenant_id == tenant_id, Chunk.sha256 == ref.sha256)
-    data = session.scalar(query, execution_options=BINARY)
-    if data is None:
-        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is missing.")
-    if len(data) != ref.size_bytes or hashlib.sha256(data).digest() != ref.sha256:
-        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is corrupt.")
-    return bytes(data)
+    return _verified(session.scalar(query, execution_options=BINARY), ref)
+
+
+def runs(refs: Iterable[ChunkRef]) -> Iterator[list[ChunkRef]]:
+    """Yield neighbouring chunks of a file together, up to `MAX_CHUNK_BYTES`: what is read at once."""
+    run: list[ChunkRef] = []
+    for ref in refs:
+        if run and ref.offset_bytes + ref.size_bytes - run[0].offset_bytes > MAX_CHUNK_BYTES:
+            yield run
+            run = []
+        run.append(ref)
+    if run:
+        yield run
+
+
+def read_run(session: Session, *, tenant_id: str, run: Sequence[ChunkRef]) -> bytes:
+    """Return the bytes of chunks that lie one behind the other, each verified.
+
+    Raises:
+        ChunkCorrupt: as `read`.
+    """
+    if len(run) == 1:
+        return read(session, tenant_id=tenant_id, ref=run[0])
+    wanted = {ref.sha256 for ref in run}
+    query = select(Chunk.sha256, Chunk.data).where(Chunk.tenant_id == tenant_id, Chunk.sha256.in_(wanted))
+    found = {bytes(sha256): bytes(data) for sha256, data in session.execute(query, execution_options=BINARY)}
+    return b"".join(_verified(found.get(ref.sha256), ref) for ref in run)
 
 
 def collect_garbage(session: Session, *, older_than_seconds: float = 86_400, limit: int = 500) -> int:
@@ -88,3 +109,11 @@ def collect_garbage(session: Session, *, older_than_seconds: float = 86_400, lim
         .execution_options(synchronize_session=False)
     )
     return len(gone.all())
+
+
+def _verified(data: bytes | None, ref: ChunkRef) -> bytes:
+    if data is None:
+        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is missing.")
+    if len(data) != ref.size_bytes or hashlib.sha256(data).digest() != ref.sha256:
+        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is corrupt.")
+    return bytes(data)

@@ -186,8 +186,8 @@ def test_a_large_file_goes_through_in_constant_memory(caller, add_checkpoint):
 
 def test_a_client_that_leaves_stops_the_reading(caller, add_checkpoint, url, monkeypatch):
     reads = []
-    read = chunks.read
-    monkeypatch.setattr(chunks, "read", lambda *arguments, **named: reads.append(1) or read(*arguments, **named))
+    read = chunks.read_run
+    monkeypatch.setattr(chunks, "read_run", lambda *arguments, **named: reads.append(1) or read(*arguments, **named))
     path = f"/v1/checkpoints/{add_checkpoint(caller.tenant_id, file_of(48 * MIB))}/content"
     with connected(url) as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {caller.key}\r\n\r\n".encode())
