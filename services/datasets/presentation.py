@@ -56,13 +56,24 @@ class Presentation:
     recipes: Mapping[str, Recipe]
     split: Mapping[str, Any]
     window: Mapping[str, Any] | None
+    stored: DatasetInfo
+    """The data set as it is."""
 
     def complete(self, sections: Mapping[str, Any]) -> dict[str, Any]:
         """Return a job's resolved sections with what the trainer needs to make the columns that they name."""
         data = sections["data"]
         recipes = {name: self.recipes[name] for name in data["columns"]}
         own = {"recipes": recipes, "split": {**data["split"], **self.split}, "window": self.window}
-        return {**sections, "data": {**data, **own}}
+        return {**sections, "data": {**data, **own, "vocabularies": self._vocabularies(recipes)}}
+
+    def _vocabularies(self, recipes: Mapping[str, Recipe]) -> dict[str, list[str]]:
+        """Return the names of the classes of every stored column that is used: predictions are read and told in them.
+
+        They are the job's own, for a data set may be deleted.
+        """
+        sources = [source["column"] for recipe in recipes.values() for source in recipe["sources"]]
+        columns = {name: self.stored.columns[name] for name in [*sources, *split_columns(self.split)]}
+        return {name: list(one.class_names) for name, one in columns.items() if one.class_names and one.kind != "text"}
 
 
 def present(data: Data, info: DatasetInfo, read: ReadColumns) -> Presentation:
@@ -92,9 +103,8 @@ def present(data: Data, info: DatasetInfo, read: ReadColumns) -> Presentation:
     if data.window is not None and len(targets) > 1:
         detail = "A window looks ahead at one target."
         raise InvalidRequest([Problem("conflict", detail, "/data/target", "Name one column.")])
-    if data.window is None:
-        return Presentation(shown, data.target, recipes, split, None)
-    return _windowed(shown, data.window, target, recipes, split)
+    whole = Presentation(shown, data.target, recipes, split, None, info)
+    return whole if data.window is None else _windowed(whole, data.window, target)
 
 
 def _all_features(data: Data, info: DatasetInfo) -> dict[str, Feature]:
@@ -207,18 +217,17 @@ def _check_complete(name: str, values: NDArray[Any]) -> None:
         raise InvalidRequest([Problem("missing_value", detail, READ_POINTER, "Mend it, or split by another column.")])
 
 
-def _windowed(
-    info: DatasetInfo, window: Window, target: str | None, recipes: Mapping[str, Recipe], split: Mapping[str, Any]
-) -> Presentation:
+def _windowed(whole: Presentation, window: Window, target: str | None) -> Presentation:
     """Give every column a dimension of ``length``, and the target, as ``next_<name>``, its place ahead."""
+    info = whole.info
     columns = {name: replace(one, shape=(window.length, *one.shape)) for name, one in info.columns.items()}
-    made, renamed = dict(recipes), None
+    made, renamed = dict(whole.recipes), None
     if target is not None and target in info.columns:
         renamed = f"{NEXT}{target}"
         one = info.columns[target]
         columns[renamed] = columns[target] if window.target == "sequence" else one
-        made[renamed] = recipes[target]
+        made[renamed] = whole.recipes[target]
     need = window.length + window.shift
     sizes = {part: max(0, (rows - need) // window.stride + 1) for part, rows in (info.part_rows or {}).items()}
     shown = replace(info, columns=columns, target=renamed or info.target, part_rows=sizes)
-    return Presentation(shown, renamed, made, split, {**window.model_dump(), "ahead": renamed})
+    return replace(whole, info=shown, target=renamed, recipes=made, window={**window.model_dump(), "ahead": renamed})

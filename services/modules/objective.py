@@ -38,6 +38,9 @@ class LossFunction:
     def __init__(self, loss: Mapping[str, Any], vocabulary: Vocabulary, device: torch.device | str) -> None:
         self.section = loss
         self.terms: tuple[str, ...] = tuple(loss["terms"]) if loss["type"] == TERMS else ()
+        self.averages = loss.get("reduction") != "sum"
+        self.scales = not self.terms and self.averages
+        """Whether a larger batch gives the same loss but for chance: expressions may add up rows."""
         self._compiled = Compiled(loss_formulas(loss, vocabulary), vocabulary)
         self._criterion: nn.Module | None = None if loss["type"] == TERMS else build_criterion(loss, device)
 

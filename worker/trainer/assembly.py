@@ -16,6 +16,7 @@ from torch import nn
 from services.definition import Definition, check
 from services.definition.vocabulary import Vocabulary
 from services.errors import TrainingFailure
+from services.modules.autocast import autocast
 from services.modules.data.loading import Loaded, load_data
 from services.modules.data.parts import Part
 from services.modules.measures import build_measures
@@ -34,7 +35,7 @@ from worker.trainer.job import Job
 from worker.trainer.loop import Trainer
 from worker.trainer.objective import Objective
 from worker.trainer.optim import build_optimizer
-from worker.trainer.precision import autocast, check_precision
+from worker.trainer.precision import check_precision
 from worker.trainer.recorder import Recorder
 from worker.trainer.schedule import Schedule
 from worker.trainer.static import choose_forward

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from services.modules.autocast import Autocast
 from services.modules.data.parts import Part
 from worker.trainer.averaging import Averaging
 from worker.trainer.cadence import Cadence
@@ -21,7 +22,6 @@ from worker.trainer.evaluation import Evaluator
 from worker.trainer.freezing import Held
 from worker.trainer.objective import Objective
 from worker.trainer.optim import load_optimizer
-from worker.trainer.precision import Autocast
 from worker.trainer.recorder import Recorder
 from worker.trainer.saving import announcement, is_finite, poisoned
 from worker.trainer.schedule import Schedule

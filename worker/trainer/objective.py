@@ -33,11 +33,8 @@ class Objective:
         self, section: Mapping[str, Any], parts: Mapping[str, Part], device: torch.device, *, vocabulary: Vocabulary
     ) -> None:
         self.type: str = section["type"]
-        self.averages = section.get("reduction") != "sum"
         self.loss = LossFunction(section, vocabulary, device)
-        self.terms = self.loss.terms
-        self.scales = not self.terms and self.averages
-        """Whether a larger batch gives the same loss but for chance: expressions may add up rows."""
+        self.terms, self.averages, self.scales = self.loss.terms, self.loss.averages, self.loss.scales
         self._section = section
         self._target = _target_column(section, vocabulary)
         self._parts = parts

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 
 from services.errors import user_failure
 
-_MIXED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _CUDA_ONLY = ("fp16", "tf32")
-
-Autocast = Callable[[], AbstractContextManager[object]]
-"""Makes the context in which a forward and its loss are computed."""
 
 
 def check_precision(name: str, device: torch.device) -> None:
@@ -29,12 +22,6 @@ def check_precision(name: str, device: torch.device) -> None:
             hint='Use "bf16" or "float32", or ask for {"resources": {"device": "cuda"}}.',
             pointer="/training/precision",
         )
-
-
-def autocast(name: str, device: torch.device) -> Autocast:
-    """Return what makes the context of a forward."""
-    dtype = _MIXED.get(name)
-    return nullcontext if dtype is None else lambda: torch.autocast(device.type, dtype=dtype)
 
 
 def allow_tf32(allowed: bool) -> None:

@@ -32,6 +32,15 @@ class Stored:
     def __len__(self) -> int:
         return len(self.values) if self.offsets is None else len(self.offsets) - 1
 
+    def take(self, rows: Tensor) -> Stored:
+        """Return the rows of these numbers, in this order; one may be there several times."""
+        if self.offsets is None:
+            return Stored(self.values[rows])
+        begins, sizes = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)])
+        places = torch.arange(int(offsets[-1])) + (begins - offsets[:-1]).repeat_interleave(sizes)
+        return Stored(self.values[places], offsets)
+
 
 @dataclass(frozen=True, slots=True)
 class Made:

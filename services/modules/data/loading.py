@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,8 @@ def load_data(data: Mapping[str, Any], device: torch.device) -> Loaded:
     """
     recipes = data.get("recipes") or _plain_recipes(data)
     split = data["split"]
-    stored = _read(Path(data["file"]), recipes, [*split_columns(split), *split.get("dropping", ())])
-    kept = _kept(stored, split)
-    numbers = _split(kept, stored, split)
+    stored = read_stored(Path(data["file"]), recipes, [*split_columns(split), *split.get("dropping", ())])
+    kept, numbers = part_rows(stored, split)
     if not len(numbers["train"]):
         raise user_failure("empty_dataset", "No row is left to train on.", hint="Give train a larger share.")
     fitted, columns = {}, {}
@@ -48,19 +47,21 @@ def load_data(data: Mapping[str, Any], device: torch.device) -> Loaded:
         check_complete(recipe, stored, kept)
         fitted[name] = fit(recipe, stored, numbers["train"])
         columns[name] = make(name, recipe, fitted[name], stored)
-        _check(name, columns[name], data["columns"][name].get("classes"), kept)
+        check_made(name, columns[name], data["columns"][name].get("classes"), kept)
     parts = {part: _part(rows, columns, data, device) for part, rows in numbers.items()}
     if not len(parts["train"]):
         detail = f"The {len(numbers['train'])} training rows are fewer than one window needs."
         raise user_failure("empty_dataset", detail, hint="Use shorter windows.")
-    return Loaded(parts, {"recipes": recipes, "fitted": fitted, "window": data.get("window")})
+    shown = {"recipes": recipes, "fitted": fitted, "window": data.get("window")}
+    return Loaded(parts, {**shown, "vocabularies": data.get("vocabularies", {})})
 
 
 def _plain_recipes(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: plain_recipe(name, Column.from_dict(column)) for name, column in data["columns"].items()}
 
 
-def _read(path: Path, recipes: Mapping[str, Any], more: list[str]) -> dict[str, Stored]:
+def read_stored(path: Path, recipes: Mapping[str, Any], more: Sequence[str] = ()) -> dict[str, Stored]:
+    """Return the columns of a prepared file that recipes need, and ``more``; they are mapped, not read."""
     wanted = [source["column"] for recipe in recipes.values() for source in recipe["sources"]]
     with safe_open(path, framework="pt") as file:
         there = set(file.keys())
@@ -70,16 +71,15 @@ def _read(path: Path, recipes: Mapping[str, Any], more: list[str]) -> dict[str, 
         }
 
 
-def _kept(stored: Mapping[str, Stored], split: Mapping[str, Any]) -> Tensor:
-    """Return the numbers of all rows but those that miss a value where this leaves a row out."""
+def part_rows(stored: Mapping[str, Stored], split: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the numbers of all rows but those that miss a value where this leaves a row out, and those of each part.
+
+    ``stored`` has the columns that the split looks at, and one more at least.
+    """
     total = len(next(iter(stored.values())))
-    return torch.from_numpy(kept_rows(total, {name: stored[name].values.numpy() for name in split.get("dropping", ())}))
-
-
-def _split(kept: Tensor, stored: Mapping[str, Stored], split: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the row numbers of each part."""
+    kept = torch.from_numpy(kept_rows(total, {name: stored[name].values.numpy() for name in split.get("dropping", ())}))
     parts = split_rows(len(kept), split, lambda name: stored[name].values[kept].numpy())
-    return {name: kept[torch.from_numpy(rows)] for name, rows in parts.items()}
+    return kept, {name: kept[torch.from_numpy(rows)] for name, rows in parts.items()}
 
 
 def _part(rows: Tensor, columns: Mapping[str, Made], data: Mapping[str, Any], device: torch.device) -> Part:
@@ -110,7 +110,12 @@ def _unfold(values: Tensor, length: int, stride: int) -> Tensor:
     return values.unfold(0, length, stride).movedim(-1, 1)
 
 
-def _check(name: str, made: Made, classes: int | None, kept: Tensor) -> None:
+def check_made(name: str, made: Made, classes: int | None, kept: Tensor) -> None:
+    """Look at every value of a column: of all rows, or of the ``kept`` ones, which are known by these numbers.
+
+    Raises:
+        TrainingFailure: ``non_finite_data`` or ``label_out_of_range``, with column and row.
+    """
     if not made.values.is_floating_point() and classes is None:
         return
     values = made.values if len(kept) == len(made.values) else made.values[kept]
