@@ -14,7 +14,7 @@ from api.openapi import answer, json_request, problems
 from api.query import CreateJobQuery, JobsQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json
 from api.views import JobList, JobView, ValidationView
-from services.jobs import again, service
+from services.jobs import again, service, steering
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -122,7 +122,37 @@ def cancel_job(job_id: str, session: WriteSession, caller: Writer) -> Response:
     A running job writes a last checkpoint and ends within seconds. One that has already ended answers 409
     `already_terminal` with its `state`.
     """
-    return json_answer(service.request_cancel(session, tenant_id=caller.tenant_id, job_id=job_id))
+    return json_answer(steering.request_cancel(session, tenant_id=caller.tenant_id, job_id=job_id))
+
+
+@router.post(
+    "/{job_id}/pause",
+    summary="Pause a job",
+    dependencies=[Depends(no_query)],
+    responses={**answer(200, JobView, "The job, paused or about to be."), **problems(401, 403, 404, 409, 422, 503)},
+)
+def pause_job(job_id: str, session: WriteSession, caller: Writer) -> Response:
+    """Keep a queued job from starting, or let a running one write a checkpoint and free its worker.
+
+    It is `pausing`, then `paused`, until you resume or cancel it; asking twice is asking once. A job that has ended
+    answers 409 `already_terminal`, one that is being cancelled 409 `already_cancelling`.
+    """
+    return json_answer(steering.request_pause(session, tenant_id=caller.tenant_id, job_id=job_id))
+
+
+@router.post(
+    "/{job_id}/resume",
+    summary="Resume a paused job",
+    dependencies=[Depends(no_query)],
+    responses={**answer(200, JobView, "The job, in the queue again."), **problems(401, 403, 404, 409, 422, 503)},
+)
+def resume_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: Writer) -> Response:
+    """Put a paused job back into the queue; it goes on from the very step at which it paused.
+
+    A job that is queued or runs is left as it is. While it is still `pausing` the answer is 409 `still_pausing`.
+    """
+    job = steering.resume(session, tenant_id=caller.tenant_id, job_id=job_id, doorbell=parts.doorbell)
+    return json_answer(job)
 
 
 @router.post(

@@ -115,6 +115,22 @@ class Client(GraphCalls, ModelCalls, DatasetCalls):
         """
         return self._post(path("jobs", job_id, "cancel"), None, None)
 
+    def pause(self, job_id: str) -> Json:
+        """Ask a job to rest and return it; a running one writes a checkpoint and frees its worker.
+
+        Raises:
+            StateConflict: it has ended, or is being cancelled.
+        """
+        return self._post(path("jobs", job_id, "pause"), None, None)
+
+    def resume(self, job_id: str) -> Json:
+        """Put a paused job back into the queue and return it; it goes on at the step at which it paused.
+
+        Raises:
+            StateConflict: it has ended, is being cancelled, or has not come to rest yet.
+        """
+        return self._post(path("jobs", job_id, "resume"), None, None)
+
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Json:
         """Queue the request of a job that has ended once more, and return the new job.
 

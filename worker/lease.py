@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from services.config import Settings
 from services.db.engine import Database, is_outage
 from services.errors import Fenced
-from services.jobs.claims import Claim, read_control, renew
+from services.jobs.claims import Claim, Control, read_control, renew
 
 GIVE_UP_SECONDS = 15 * 60.0
 """A trainer whose lease could not be renewed for so long is killed."""
@@ -42,7 +42,7 @@ class Lease:
 
     def __init__(self, database: Database, claim: Claim, settings: Settings) -> None:
         self.claim = claim
-        self.cancel_requested = False
+        self.control = Control(cancel_requested=False, pause_requested=False)
         self._database = database
         self._settings = settings
         self._child: Pausable | None = None
@@ -123,7 +123,7 @@ class Lease:
 
     def _look(self) -> None:
         with self._database.read_session() as session:
-            self.cancel_requested = read_control(session, self.claim).cancel_requested
+            self.control = read_control(session, self.claim)
         self._looked = time.monotonic()
 
     def _endure(self, error: DBAPIError) -> None:

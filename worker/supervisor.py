@@ -33,6 +33,7 @@ CANCEL_GRACE_SECONDS = 10.0
 DRAIN_GRACE_SECONDS = 30.0
 STALL_SECONDS = 300.0
 RUNTIME_GRACE_SECONDS = 60.0
+_GRACE_SECONDS = {"cancel": CANCEL_GRACE_SECONDS, "pause": DRAIN_GRACE_SECONDS}
 _LISTEN_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Supervisor:
         self._claim = lease.claim
         self._scratch = scratch
         self._journal = Journal(lease, site.database)
-        self._stop_sent_at: float | None = None
+        self._stop_sent_at = 0.0
         self._stop_why = ""
 
     def run(self) -> Settle:
@@ -190,14 +191,12 @@ class Supervisor:
 
     def _instruct(self, child: Child) -> None:
         """Tell the trainer to stop where that was asked for; kill one that does not."""
-        if self._stop_sent_at is None:
-            if self._lease.cancel_requested:
-                self._send_stop(child, "cancel")
-            elif self._site.draining():
-                self._send_stop(child, "pause")
-            return
-        grace = CANCEL_GRACE_SECONDS if self._stop_why == "cancel" else DRAIN_GRACE_SECONDS
-        if time.monotonic() - self._stop_sent_at > grace:
+        control = self._lease.control
+        if control.cancel_requested and self._stop_why != "cancel":
+            self._send_stop(child, "cancel")
+        elif not self._stop_why and (control.pause_requested or self._site.draining()):
+            self._send_stop(child, "pause")
+        elif self._stop_why and time.monotonic() - self._stop_sent_at > _GRACE_SECONDS[self._stop_why]:
             child.kill()
 
     def _send_stop(self, child: Child, command: str) -> None:

@@ -98,6 +98,22 @@ def cancel(job_id: JobId, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def pause(job_id: JobId, as_json: AsJson = False) -> None:
+    """Pause a job; a running one writes a checkpoint and frees its worker."""
+    with connect() as client:
+        job = client.pause(job_id)
+    print_json(job) if as_json else typer.echo(f"{job['id']}  {job['state']}")
+
+
+@app.command()
+def resume(job_id: JobId, as_json: AsJson = False) -> None:
+    """Put a paused job back into the queue."""
+    with connect() as client:
+        job = client.resume(job_id)
+    print_json(job) if as_json else typer.echo(f"{job['id']}  {job['state']}")
+
+
+@app.command()
 def download(
     identifier: Annotated[str, typer.Argument(metavar="JOB|CHECKPOINT", help="A job means its newest checkpoint.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file or a folder.")] = None,

@@ -32,6 +32,7 @@ class Control:
     """What the owner is asked to do, as read with each renewal."""
 
     cancel_requested: bool
+    pause_requested: bool
 
 
 def claim_next(session: Session, *, owner: str, devices: Sequence[str], lease_seconds: float) -> Claim | None:
@@ -94,13 +95,13 @@ def read_control(session: Session, claim: Claim) -> Control:
         Fenced: a newer epoch owns the job, or it has ended.
     """
     row = session.execute(
-        select(Job.cancel_requested_at).where(
+        select(Job.cancel_requested_at, Job.state).where(
             Job.id == claim.job_id, Job.epoch == claim.epoch, Job.lease_expires_at.is_not(None)
         )
     ).first()
     if row is None:
         raise Fenced()
-    return Control(cancel_requested=row.cancel_requested_at is not None)
+    return Control(row.cancel_requested_at is not None, pause_requested=row.state == "pausing")
 
 
 def lock_claimed(session: Session, claim: Claim) -> Job:

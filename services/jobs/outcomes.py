@@ -41,7 +41,7 @@ def finish_cancelled(session: Session, claim: Claim) -> None:
 
 
 def give_back(session: Session, claim: Claim, *, reason: str) -> None:
-    """Return a job whose attempt ended without fault (its worker drains) to the queue."""
+    """Let go of a job whose attempt ended without fault: it was told to pause, or its worker drains."""
     job = _owned_unless_ended(session, claim)
     if job is not None:
         _requeue(session, job, reason)
@@ -121,4 +121,6 @@ def _cancel(session: Session, job: Job) -> None:
 def _requeue(session: Session, job: Job, reason: str) -> None:
     if job.cancel_requested_at is not None:
         return _cancel(session, job)
+    if job.state == "pausing":  # it rests, however its attempt ended
+        return transition(session, job, "paused", reason="pause_requested")
     return transition(session, job, "queued", reason=reason)

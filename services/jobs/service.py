@@ -1,4 +1,4 @@
-"""What clients do to jobs: submit, validate, cancel (and look, from ``queries``)."""
+"""What clients bring: jobs, to queue or to check only (``steering`` stops them, ``queries`` looks at them)."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from services.checkpoints.service import tensor_shapes
 from services.config import Settings
 from services.datasets.stored import OwnDatasets
 from services.db.after_commit import after_commit
-from services.db.models import TERMINAL_STATES, Job
-from services.errors import AlreadyTerminal, NotFound, QuotaExceeded
+from services.db.models import Job
+from services.errors import QuotaExceeded
 from services.idempotency import service as idempotency
-from services.identifiers import check_id, new_id
+from services.identifiers import new_id
 from services.jobs import repository
 from services.jobs.plan import FindDocument, Plan, make_plan
 from services.jobs.queries import get_job, list_jobs
-from services.jobs.states import add_event, transition, transition_entry
+from services.jobs.states import add_event, transition_entry
 from services.jobs.views import job_view
 from services.models.service import get_model
 from services.preflight import Preflight
 from services.queue import Doorbell
 
-__all__ = ["Submission", "get_job", "list_jobs", "request_cancel", "submit", "validate"]
+__all__ = ["Submission", "get_job", "list_jobs", "submit", "validate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +78,6 @@ def validate(session: Session, *, tenant_id: str, body: dict[str, Any], prefligh
     """
     plan = plan_request(session, tenant_id=tenant_id, body=body, preflight=preflight)
     return {"object": "validation", "valid": True, "resolved": plan.resolved, "preflight": plan.report}
-
-
-def request_cancel(
-    session: Session, *, tenant_id: str, job_id: str, reason: str = "cancel_requested"
-) -> dict[str, Any]:
-    """Cancel a waiting job, or ask the owner of a running one to stop; asking twice is asking once.
-
-    ``reason`` becomes that of the job: who asked first.
-
-    Raises:
-        NotFound: the tenant has no such job.
-        AlreadyTerminal: it has ended.
-        InvalidRequest: ``invalid_id``.
-    """
-    job = repository.find_locked(session, tenant_id=tenant_id, job_id=check_id(job_id, "job"))
-    if job is None:
-        raise NotFound()
-    if job.state in TERMINAL_STATES:
-        raise AlreadyTerminal(job.state)
-    if job.cancel_requested_at is None:
-        job.cancel_requested_at = func.now()
-        to = "cancelled" if job.state in ("queued", "paused") else "cancelling"
-        transition(session, job, to, reason=reason)
-        session.refresh(job)
-    return job_view(job)
 
 
 def plan_request(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> Plan:

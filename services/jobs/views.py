@@ -48,6 +48,8 @@ def _links(job_id: str) -> dict[str, str]:
         "metrics": f"{base}/metrics",
         "checkpoints": f"{base}/checkpoints",
         "cancel": f"{base}/cancel",
+        "pause": f"{base}/pause",
+        "resume": f"{base}/resume",
         "retry": f"{base}/retry",
         "fork": f"{base}/fork",
     }

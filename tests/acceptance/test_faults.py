@@ -115,6 +115,24 @@ def test_a_worker_told_to_stop_checkpoints_and_another_goes_on_without_losing_a_
     assert stack.final_sha256(job_id) == undisturbed
 
 
+def test_a_job_that_rested_ends_with_the_bits_of_one_that_did_not(stack: Stack, undisturbed: str) -> None:
+    stack.start_worker()
+    job_id = stack.submit(long_job())
+    stack.trainer_pid(job_id)
+    until(lambda: stack.stored_step(job_id) > 0, seconds=30, what=stack.logs)
+    assert stack.client.post(f"/v1/jobs/{job_id}/pause").json()["state"] == "pausing"
+    until(lambda: stack.job(job_id)["state"] == "paused", seconds=30, what=stack.logs)
+    job = stack.job(job_id)
+    assert stack.stored_step(job_id) == job["progress"]["step"]
+    other = stack.submit(digits_job(1))  # the worker is free meanwhile, and leaves the paused job alone
+    assert stack.wait(other)["state"] == "succeeded"
+    assert stack.job(job_id)["state"] == "paused"
+    assert stack.client.post(f"/v1/jobs/{job_id}/resume").json()["state"] == "queued"
+    job = stack.wait(job_id)
+    assert (job["state"], job["attempt"], job["resume"]) == ("succeeded", 2, "exact")
+    assert stack.final_sha256(job_id) == undisturbed
+
+
 def test_without_redis_a_submit_still_succeeds_and_the_job_starts_within_15_s(
     module_environment: dict[str, str], tmp_path: Path
 ) -> None:

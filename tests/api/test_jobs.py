@@ -171,6 +171,42 @@ def test_cancel_twice_is_cancel_once_and_a_finished_job_says_its_state(caller, d
     assert (found["code"], found["state"]) == ("already_terminal", "succeeded")
 
 
+def test_a_job_is_paused_once_and_resumed_once_however_often_it_is_asked(caller, database):
+    waiting = add_job(database, caller.tenant_id)
+    asked = ["pause", "pause", "resume", "resume"]
+    answers = [caller.client.post(f"/v1/jobs/{waiting}/{word}") for word in asked]
+    assert [(answer.status_code, answer.json()["state"]) for answer in answers] == [
+        (200, "paused"),
+        (200, "paused"),
+        (200, "queued"),
+        (200, "queued"),
+    ]
+    assert [entry["state"] for entry in answers[-1].json()["transitions"]] == ["queued", "paused", "queued"]
+
+
+def test_a_running_job_is_asked_to_pause_and_resumed_only_when_it_rests(caller, database, problem):
+    running = add_job(database, caller.tenant_id, state="running")
+    answer = caller.client.post(f"/v1/jobs/{running}/pause")
+    assert (answer.status_code, answer.json()["state"]) == (200, "pausing")
+    assert problem(caller.client.post(f"/v1/jobs/{running}/resume"), 409)["code"] == "still_pausing"
+
+
+@pytest.mark.parametrize("word", ["pause", "resume"])
+def test_a_job_that_has_ended_is_neither_paused_nor_resumed(caller, database, problem, word):
+    done = add_job(database, caller.tenant_id, state="failed")
+    found = problem(caller.client.post(f"/v1/jobs/{done}/{word}"), 409)
+    assert (found["code"], found["state"]) == ("already_terminal", "failed")
+
+
+@pytest.mark.parametrize("word", ["pause", "resume"])
+def test_a_job_that_is_being_cancelled_is_neither_paused_nor_resumed(caller, database, problem, word):
+    running = add_job(database, caller.tenant_id, state="running")
+    caller.client.post(f"/v1/jobs/{running}/cancel")
+    found = problem(caller.client.post(f"/v1/jobs/{running}/{word}"), 409)
+    assert found["code"] == "already_cancelling"
+    assert found["hint"]
+
+
 def test_hard_definitions_leave_threads_for_those_who_look(caller, database, monkeypatch):
     checking, may_end = threading.Semaphore(0), threading.Event()
 

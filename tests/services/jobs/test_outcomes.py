@@ -6,8 +6,8 @@ from sqlalchemy import text
 from services.db.engine import Database
 from services.errors import FailureClass, TrainingFailure
 from services.jobs import outcomes
-from services.jobs.claims import Claim
-from services.jobs.service import request_cancel
+from services.jobs.claims import Claim, lock_claimed
+from services.jobs.steering import request_cancel, request_pause
 from tests.factories import add_job, claim, read_job
 
 
@@ -102,6 +102,46 @@ def test_a_job_that_finished_before_it_read_the_cancel_has_succeeded(database: D
     with database.session() as session:
         outcomes.finish_succeeded(session, owner, reason=None)
     assert read_job(database, job_id).state == "succeeded"
+
+
+@pytest.mark.parametrize("way", ["given back", "trainer died", "worker lost"])
+def test_a_job_that_was_told_to_pause_rests_however_its_attempt_ends(
+    database: Database, tenant_id: str, way: str
+) -> None:
+    job_id = add_job(database, tenant_id)
+    owner = _started(database)
+    with database.session() as session:
+        request_pause(session, tenant_id=tenant_id, job_id=job_id)
+    if way == "given back":
+        with database.session() as session:
+            outcomes.give_back(session, owner, reason="worker_draining")
+    elif way == "trainer died":
+        _fail(database, owner, "infrastructure", retryable=True)
+    else:
+        with database.session() as session:
+            outcomes.expire(session, lock_claimed(session, owner))
+    job = read_job(database, job_id)
+    assert (job.state, job.reason, job.owner) == ("paused", "pause_requested", None)
+
+
+def test_a_job_that_failed_by_its_own_fault_while_it_paused_has_failed(database: Database, tenant_id: str) -> None:
+    job_id = add_job(database, tenant_id)
+    owner = _started(database)
+    with database.session() as session:
+        request_pause(session, tenant_id=tenant_id, job_id=job_id)
+    _fail(database, owner, "user", retryable=False)
+    assert read_job(database, job_id).state == "failed"
+
+
+def test_a_cancel_outdoes_a_pause(database: Database, tenant_id: str) -> None:
+    job_id = add_job(database, tenant_id)
+    owner = _started(database)
+    for ask in (request_pause, request_cancel):
+        with database.session() as session:
+            ask(session, tenant_id=tenant_id, job_id=job_id)
+    with database.session() as session:
+        outcomes.give_back(session, owner, reason="worker_draining")
+    assert read_job(database, job_id).state == "cancelled"
 
 
 def _started(database: Database) -> Claim:
