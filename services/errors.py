@@ -27,7 +27,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -230,6 +230,18 @@ class TrainingFailure(ModelwrightError):
         self.failure_class: FailureClass = failure_class
         self.retryable = retryable
         self.pointer = pointer
+
+    @classmethod
+    def from_dict(cls, error: Mapping[str, Any]) -> TrainingFailure:
+        """Return the failure that ``to_dict`` wrote down."""
+        return cls(
+            error["message"],
+            code=error["code"],
+            failure_class=error["class"],
+            retryable=error["retryable"],
+            hint=error.get("hint"),
+            pointer=error.get("pointer"),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``error`` member of a job."""

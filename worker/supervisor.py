@@ -167,7 +167,8 @@ class Supervisor:
 
     def _limits(self) -> Limits:
         memory = self._site.settings.trainer_memory_bytes
-        return Limits(memory_bytes=memory, open_files=1024, processes=self._compiles())
+        processes = self._claim.resolved["resources"].get("processes", 1)
+        return Limits(memory_bytes=memory, open_files=1024, processes=self._compiles(), siblings=processes > 1)
 
     def _compiles(self) -> bool:
         """Tell whether a compiler may be started: on a GPU, for a static graph; the trainer locks itself after that."""
@@ -207,7 +208,7 @@ class Supervisor:
         """Return the settlement for the trainer's own last word."""
         claim, outcome = self._claim, event.get("outcome")
         if event["event"] == "failed":
-            return self._failed(_reported(event["error"]))
+            return self._failed(TrainingFailure.from_dict(event["error"]))
         if outcome == "succeeded":
             return lambda session: outcomes.finish_succeeded(session, claim, reason=event.get("reason"))
         if outcome == "cancelled":
@@ -256,17 +257,6 @@ def _check_alive(heard: float, deadline: float) -> None:
             retryable=False,
             hint="Raise max_runtime_seconds, or train for fewer steps.",
         )
-
-
-def _reported(error: dict[str, Any]) -> TrainingFailure:
-    return TrainingFailure(
-        error["message"],
-        code=error["code"],
-        failure_class=error["class"],
-        retryable=error["retryable"],
-        hint=error.get("hint"),
-        pointer=error.get("pointer"),
-    )
 
 
 def _broken(error: Exception) -> TrainingFailure:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
+import socket
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from services.forkserver.limits import Limits
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _CAPABILITY_VERSION_3 = 0x20080522
+_SIOCSIFFLAGS, _IFF_UP, _NAME_BYTES = 0x8914, 1, 16
 # An allow list: a credential that nobody thought of must not reach a trainer.
 _ENVIRONMENT_NAMES = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "USER", "VIRTUAL_ENV"})
 _ENVIRONMENT_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "CUBLAS_", "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "PYTHON")
@@ -41,24 +45,39 @@ def isolate(limits: Limits, *, parent_pid: int) -> list[str]:
     walls = ["session", "resource_limits", "no_new_privs", "parent_death_signal"]
     limits.apply()
     if not limits.network:
-        walls += _unshare_network()
+        walls += _unshare_network(loopback=limits.siblings)
     if _drop_capabilities():
         walls.append("no_capabilities")
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    if seccomp.install(_libc, network=limits.network, processes=limits.processes):
+    network, processes = limits.network or limits.siblings, limits.processes or limits.siblings
+    if seccomp.install(_libc, network=network, processes=processes):
         walls.append("seccomp")
     # Last, for a change of credentials clears both.
     _prctl(_PR_SET_DUMPABLE, 1)
+    die_with(parent_pid)
+    return walls
+
+
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies."""
     _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent_pid:  # the parent died before it was asked to take us along
         os._exit(1)
-    return walls
 
 
 def forbid_processes() -> bool:
     """Start no process and no program from here on, in any thread; there is no way back. False without seccomp."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     return seccomp.install(_libc, network=True, processes=False)
+
+
+def lock() -> bool:
+    """Open no socket and start no process from here on, in any thread: the end of what ``Limits.siblings`` allows.
+
+    Sockets that are open stay so. False without seccomp.
+    """
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    return seccomp.install(_libc, network=False, processes=False)
 
 
 def signal_group(pid: int, number: int) -> None:
@@ -75,12 +94,23 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _unshare_network() -> list[str]:
+def _unshare_network(*, loopback: bool) -> list[str]:
     user, group = os.getuid(), os.getgid()
     if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
         _map_user(user, group)
-        return ["user_namespace", "network_namespace"]
-    return ["network_namespace"] if _libc.unshare(_CLONE_NEWNET) == 0 else []
+        walls = ["user_namespace", "network_namespace"]
+    else:
+        walls = ["network_namespace"] if _libc.unshare(_CLONE_NEWNET) == 0 else []
+    if walls and loopback:
+        _bring_up_loopback()
+    return walls
+
+
+def _bring_up_loopback() -> None:
+    """Let processes in this new network namespace talk to each other: it has nothing but ``lo``, which is down."""
+    request = struct.pack(f"{_NAME_BYTES}sH22x", b"lo", _IFF_UP)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)
 
 
 def _map_user(user: int, group: int) -> None:

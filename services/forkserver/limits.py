@@ -16,7 +16,8 @@ class Limits:
     ``memory_bytes`` is the address space that the child may map *on top of* what it is born with (the preloaded
     modules already map a few GiB), so that it speaks of the child's own appetite. Leave it 0 with CUDA, which reserves
     far more address space than it uses. ``file_bytes`` bounds each written file. Without ``network`` no socket can be
-    opened; without ``processes`` the child may start threads, but no process and no program.
+    opened; without ``processes`` the child may start threads, but no process and no program. With ``siblings`` it may
+    fork and open sockets until it calls ``isolation.lock``, for processes that have to find each other first.
     """
 
     memory_bytes: int = 0
@@ -25,6 +26,7 @@ class Limits:
     file_bytes: int = 0
     network: bool = False
     processes: bool = False
+    siblings: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form that the server reads."""

@@ -26,15 +26,17 @@ from worker.trainer.batch_size import AUTO, choose_batch_size, with_batch_size
 from worker.trainer.cadence import Cadence
 from worker.trainer.checkpoint import CheckpointWriter, Restored, begin_with, read_checkpoint
 from worker.trainer.control import Control, Line
-from worker.trainer.data import Batches
+from worker.trainer.data import Batches, Share
 from worker.trainer.environment import choose_device, describe, differences, prepare_process
 from worker.trainer.evaluation import Evaluator
-from worker.trainer.failures import single_sample_failure
+from worker.trainer.failures import single_sample_failure, small_batch_failure
 from worker.trainer.freezing import Held, freeze
 from worker.trainer.job import Job
 from worker.trainer.loop import Trainer
 from worker.trainer.objective import Objective
 from worker.trainer.optim import build_optimizer
+from worker.trainer.parallel import Ranks
+from worker.trainer.parallel.quiet import QuietRecorder, quiet_writer
 from worker.trainer.precision import check_precision
 from worker.trainer.recorder import Recorder
 from worker.trainer.schedule import Schedule
@@ -54,9 +56,10 @@ class _Site:
     device: torch.device
     environment: dict[str, Any]
     vocabulary: Vocabulary
+    ranks: Ranks
 
 
-def assemble(job: Job, line: Line, build: Build) -> Trainer:
+def assemble(job: Job, line: Line, build: Build, ranks: Ranks) -> Trainer:
     """Return the trainer of a job, at its first step or where its checkpoint left off; says ``started`` on the way.
 
     Raises:
@@ -64,6 +67,7 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
         TrainingFailure: data, device or checkpoint are not as they must be.
     """
     definition = check(job.definition)
+    ranks.connect(job, line.isolation)
     device = choose_device(job.device)
     check_precision(job.training["precision"], device)
     prepare_process(job, device)
@@ -80,11 +84,13 @@ def assemble(job: Job, line: Line, build: Build) -> Trainer:
         line.emit({"event": "weights_loaded", "tensors": len(job.initial_tensors)})
     held = freeze(model, job.training)
     held.train(model)
-    site = _Site(device, environment, vocabulary_of(definition.outputs, job.data["names"]))
+    ranks.adopt(model, int(job.training["seed"]))
+    site = _Site(device, environment, vocabulary_of(definition.outputs, job.data["names"]), ranks)
     if is_open:
         job = _sized(job, line, model=model, held=held, loaded=loaded, site=site)
     trainer = _put_together(job, line, model=model, held=held, loaded=loaded, site=site, restored=restored)
-    _check_single_samples(trainer)
+    _check_smallest_batch(trainer)
+    ranks.check(trainer.model, trainer.objective, loaded.parts["train"], job.data["batch_size"])
     if restored is not None:
         trainer.load_state_dict(restored)
     trainer.forward = choose_forward(trainer, definition, job, line)
@@ -144,7 +150,7 @@ def _put_together(
     optimizer = build_optimizer(plan["optimizer"], model)
     objective = Objective(plan["loss"], parts, site.device, vocabulary=site.vocabulary)
     measures = build_measures(plan, site.vocabulary, site.device)
-    windows = Windows(_batches(job, parts["train"]), plan["accumulate"])
+    windows = Windows(_batches(job, parts["train"], site.ranks.share), plan["accumulate"])
     every = job.checkpoints["every"]
     elapsed = restored.state["elapsed_seconds"] if restored else 0.0
     return Trainer(
@@ -159,11 +165,12 @@ def _put_together(
         schedule=Schedule(plan["scheduler"], optimizer, plan["swa"]),
         averaging=build_averaging(model, plan, held),
         windows=windows,
+        ranks=site.ranks,
         parts=parts,
         evaluator=lambda one: Evaluator(one, objective, measures, batch_size=job.data["batch_size"]),
         watch=Watch(plan["early_stopping"], job.checkpoints["best"]),
-        recorder=_recorder(plan, line, windows.steps_per_epoch),
-        writer=CheckpointWriter(job.output, loaded.preprocessing),
+        recorder=_recorder(plan, line, windows.steps_per_epoch, QuietRecorder if site.ranks.rank else Recorder),
+        writer=quiet_writer() if site.ranks.rank else CheckpointWriter(job.output, loaded.preprocessing),
         cadence=Cadence(every, steps_per_epoch=windows.steps_per_epoch, step=step, now=time.monotonic()),
         control=Control(line, runtime_seconds=job.max_runtime_seconds - elapsed),
         line=line,
@@ -180,7 +187,7 @@ def _evaluation_steps(plan: Mapping[str, Any], steps_per_epoch: int) -> int:
     return int(every["steps"] or every["epochs"] * steps_per_epoch)
 
 
-def _batches(job: Job, part: Part) -> Batches:
+def _batches(job: Job, part: Part, share: Share) -> Batches:
     data = job.data
     return Batches(
         part,
@@ -188,11 +195,12 @@ def _batches(job: Job, part: Part) -> Batches:
         shuffle=data["shuffle"],
         drop_last=data["drop_last"],
         seed=job.training["seed"],
+        share=share,
     )
 
 
-def _recorder(plan: Mapping[str, Any], line: Line, steps_per_epoch: int) -> Recorder:
-    return Recorder(
+def _recorder(plan: Mapping[str, Any], line: Line, steps_per_epoch: int, kind: type[Recorder]) -> Recorder:
+    return kind(
         line,
         total_steps=plan["total_steps"],
         total_epochs=plan["total_epochs"],
@@ -201,9 +209,17 @@ def _recorder(plan: Mapping[str, Any], line: Line, steps_per_epoch: int) -> Reco
     )
 
 
-def _check_single_samples(trainer: Trainer) -> None:
-    """Find out before the first step whether a batch of one row, if there is one, breaks batch normalisation."""
-    model = trainer.model
+def _check_smallest_batch(trainer: Trainer) -> None:
+    """Find out before the first step whether the smallest batch is too small.
+
+    Raises:
+        TrainingFailure: ``batch_too_small`` for the processes that share it, ``batchnorm_single_sample``.
+    """
+    model, smallest = trainer.model, min(trainer.windows.batches.sizes())
+    if smallest < trainer.ranks.count:
+        raise small_batch_failure(smallest, trainer.ranks.count)
+    if trainer.ranks.count > 1:
+        return
     if not trainer.held.others(model) or 1 not in trainer.windows.batches.sizes():
         return
     trial = copy.deepcopy(model)

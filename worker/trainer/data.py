@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,11 +16,29 @@ from services.modules.data.parts import Batch, Part, cut_rows
 _WINDOW_BYTES = 64 << 20  # so many bytes of rows are put in order at a time
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one of ``count`` processes takes of every batch: a run of its rows, as long as the others' or one longer."""
+
+    rank: int = 0
+    count: int = 1
+
+    def of(self, rows: int) -> range:
+        """Return which rows of a batch."""
+        return range(rows * self.rank // self.count, rows * (self.rank + 1) // self.count)
+
+
+WHOLE = Share()
+
+
 class Batches:
     """The training rows as batches, in an order that depends on seed and epoch alone."""
 
-    def __init__(self, part: Part, *, batch_size: int, shuffle: bool, drop_last: bool, seed: int) -> None:
+    def __init__(
+        self, part: Part, *, batch_size: int, shuffle: bool, drop_last: bool, seed: int, share: Share = WHOLE
+    ) -> None:
         self._part = part
+        self._share = share
         self._columns = part.columns
         self._inputs = part.inputs
         self._device = next(iter(part.columns.values())).device
@@ -62,13 +81,25 @@ class Batches:
 
     def _cut(self, order: Tensor | None, start: int, chances: Mapping[str, Tensor]) -> Iterator[Batch]:
         """Gather one window in one go, and yield its batches as views."""
-        rows = slice(start, min(start + self._window, self._used))
+        rows, sizes, wholes = self._rows_of(start, min(start + self._window, self._used))
         chosen = rows if order is None else order[rows]
         window = {name: column[chosen] for name, column in self._columns.items()}
         for name, finish in self._part.finish.items():
             values = finish.vary(window[name], chances[name][chosen]) if name in chances else window[name]
             window[name] = finish(values)
-        yield from cut_rows(window, self._inputs, self._batch_size, {})
+        for batch, whole in zip(cut_rows(window, self._inputs, sizes, {}), wholes, strict=True):
+            batch.whole = whole
+            yield batch
+
+    def _rows_of(self, start: int, stop: int) -> tuple[slice | Tensor, list[int], list[int]]:
+        """Return the rows that are ours in a window, and of each of its batches how many they are and of how many."""
+        starts = range(start, stop, self._batch_size)
+        wholes = [min(self._batch_size, stop - first) for first in starts]
+        if self._share == WHOLE:
+            return slice(start, stop), wholes, wholes
+        ours = [self._share.of(whole) for whole in wholes]
+        rows = torch.cat([torch.arange(one.start, one.stop) + first for one, first in zip(ours, starts, strict=True)])
+        return rows.to(self._device), [len(one) for one in ours], wholes
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from collections.abc import Mapping
@@ -45,7 +46,15 @@ def prepare_process(job: Job, device: torch.device) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not reproducible
     allow_tf32(job.training["precision"] == "tf32")
-    seed = int(job.training["seed"])
+    _seed_all(int(job.training["seed"]))
+
+
+def seed_generators(seed: int, rank: int) -> None:
+    """Give one of the processes that train together random numbers of its own; ranks and seeds share nothing."""
+    _seed_all(int.from_bytes(hashlib.sha256(f"{seed}:rank:{rank}".encode()).digest()[:8], "big") >> 1)
+
+
+def _seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -67,6 +76,7 @@ def describe(job: Job, device: torch.device, definition_sha256: str) -> dict[str
         "definition_sha256": definition_sha256,
         "dataset_sha256": job.data.get("sha256"),
         "execution": job.training["execution"],
+        "processes": job.processes,
     }
 
 

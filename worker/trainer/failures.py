@@ -120,6 +120,16 @@ def single_sample_failure() -> TrainingFailure:
     )
 
 
+def small_batch_failure(rows: int, processes: int) -> TrainingFailure:
+    """Return the failure of a batch that leaves a process without a row."""
+    return user_failure(
+        "batch_too_small",
+        f"A batch of {rows} row(s) cannot be shared by {processes} processes.",
+        hint='Set "drop_last": true in data, or another batch_size.',
+        pointer="/data/batch_size",
+    )
+
+
 def _failing_layer(traceback: TracebackType | None, model: nn.Module | None) -> str | None:
     """Return the innermost module of the model on the stack; None when the error did not come from a step."""
     names = {id(module): name for name, module in model.named_modules()} if model is not None else {}

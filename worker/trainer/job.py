@@ -23,6 +23,8 @@ class Job:
     output: Path
     device: str
     threads: int
+    processes: int
+    """How many processes share each batch."""
     max_runtime_seconds: float
     resume: Path | None
     initial_weights: Path | None
@@ -47,8 +49,14 @@ class Job:
             output=Path(payload["output"]),
             device=payload.get("device", "auto"),
             threads=int(payload.get("threads", 1)),
+            processes=processes_of(payload),
             max_runtime_seconds=float(payload.get("max_runtime_seconds", _DEFAULT_RUNTIME_SECONDS)),
             resume=Path(resume["directory"]) if resume else None,
             initial_weights=Path(payload["initial_weights"]) if payload.get("init_from") else None,
             initial_tensors=(payload.get("init_from") or {}).get("tensors", {}),
         )
+
+
+def processes_of(payload: Mapping[str, Any]) -> int:
+    """Return how many processes a job file asks for."""
+    return int(payload.get("resources", {}).get("processes") or 1)

@@ -22,6 +22,7 @@ from worker.trainer.evaluation import Evaluator
 from worker.trainer.freezing import Held
 from worker.trainer.objective import Objective
 from worker.trainer.optim import load_optimizer
+from worker.trainer.parallel import Ranks
 from worker.trainer.recorder import Recorder
 from worker.trainer.saving import announcement, is_finite, poisoned
 from worker.trainer.schedule import Schedule
@@ -29,7 +30,6 @@ from worker.trainer.steps import Window, Windows, shares
 from worker.trainer.update import Update
 from worker.trainer.watch import Watch
 
-_LOOK_SECONDS = 0.02  # a cancel is seen within so long, or one step
 Losses = tuple[Tensor, ...]
 """A loss and its terms, detached."""
 _ENDINGS = {
@@ -63,6 +63,7 @@ class Trainer:
     schedule: Schedule
     averaging: Averaging
     windows: Windows
+    ranks: Ranks
     parts: Mapping[str, Part]
     evaluator: Callable[[nn.Module], Evaluator]
     watch: Watch
@@ -98,7 +99,7 @@ class Trainer:
                 self._train_epoch()
                 self._validate_if_due()
             self.watch.restore(self.averaging.published)
-            self._test()
+            self.ranks.decide(self._test)
             ending = Ending("succeeded", "early_stopped" if self.watch.stopped else None)
         except Stop as stop:
             ending = Ending(*_ENDINGS[stop.why])
@@ -130,7 +131,7 @@ class Trainer:
         found: list[Losses] = []  # one for each evaluation: LBFGS makes several, of which the first is the step's
 
         def descend() -> Tensor:
-            found.append(self._descend(window))
+            found.append(self.ranks.add_up(self._descend(window), self.parameters))
             return found[-1][0]
 
         skipped = self.update.skipped
@@ -158,11 +159,12 @@ class Trainer:
                 loss, terms = loss * share, tuple(term * share for term in terms)
             torch.autograd.backward(self.update.scaled(loss))
             parts.append((loss.detach(), *(term.detach() for term in terms)))
-            self.recorder.rows += batch.rows
+            self.recorder.rows += batch.whole
         return parts[0] if len(parts) == 1 else tuple(torch.stack(column).sum(0) for column in zip(*parts, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the weights that decides how training goes on from here."""
+        random = random_state(self.device)
         return {
             "step": self.step,
             "validated_step": self.validated_step,
@@ -173,7 +175,8 @@ class Trainer:
             "update": self.update.state_dict(),
             "averaging": self.averaging.state_dict(),
             "watch": self.watch.state_dict(),
-            "random": random_state(self.device),
+            "random": random,
+            "others": self.ranks.gather(random),
         }
 
     def load_state_dict(self, restored: Restored) -> None:
@@ -188,18 +191,24 @@ class Trainer:
         self.seconds_before = state["elapsed_seconds"]
         self.recorder.latest = dict(state["latest"])
         self.recorder.start(self.step)
-        restore_random_state(state["random"])
+        states = [state["random"], *state.get("others", ())]
+        if self.ranks.rank < len(states):
+            restore_random_state(states[self.ranks.rank])
 
     def _look(self) -> None:
         """Between two steps: obey, save, report, where it is time."""
         now = time.monotonic()
         # Until the first step is done look after every step, so that its time is known.
-        self._look_at = now + _LOOK_SECONDS if self.recorder.note_first_step(self.step) else now
-        self.control.look()
-        if self.control.checkpoint_requested or self.cadence.is_due(self.step, now, self.writer.seconds):
+        self._look_at = now + self.ranks.look_seconds if self.recorder.note_first_step(self.step) else now
+        if self.ranks.decide(lambda: self._is_checkpoint_due(now)):
             self._checkpoint()
         elif self.recorder.is_due(now):
             self.recorder.flush(self.step)
+
+    def _is_checkpoint_due(self, now: float) -> bool:
+        """Obey, and tell whether it is time to save."""
+        self.control.look()
+        return self.control.checkpoint_requested or self.cadence.is_due(self.step, now, self.writer.seconds)
 
     def _look_aside(self) -> None:
         """Between two batches of an evaluation: obey, and show that we live."""
@@ -223,15 +232,19 @@ class Trainer:
         due = self.step == self.total_steps or self.step % self.evaluation_steps == 0
         if not due or self.validated_step == self.step:
             return
-        values = self._evaluate("validation")
+        numbers = self.ranks.decide(self._validate)
         self.validated_step = self.step
-        watched = self.watch.metrics | ({self.schedule.metric} if self.schedule.metric else set())
-        numbers = {name: float(values[name]) for name in watched}
         if self.schedule.metric:
             self.schedule.after_evaluation(numbers[self.schedule.metric])
         deserves_checkpoint = self.watch.see(numbers, self.step, self.averaging.published)
         if deserves_checkpoint and self.step < self.total_steps:  # the last one comes anyway
             self._checkpoint()
+
+    def _validate(self) -> dict[str, float]:
+        """Evaluate the validation part, and return the numbers that training depends on."""
+        values = self._evaluate("validation")
+        watched = self.watch.metrics | ({self.schedule.metric} if self.schedule.metric else set())
+        return {name: float(values[name]) for name in watched}
 
     def _test(self) -> None:
         if len(self.parts["test"]):

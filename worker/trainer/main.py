@@ -14,8 +14,9 @@ from services.modules import build
 from worker.trainer.assembly import Build, assemble
 from worker.trainer.control import Line
 from worker.trainer.failures import StepFailure, explain
-from worker.trainer.job import Job
+from worker.trainer.job import Job, processes_of
 from worker.trainer.loop import Trainer
+from worker.trainer.parallel import Ranks, launch
 
 SUCCESS, FAILURE = 0, 1
 
@@ -27,14 +28,19 @@ def run(payload: Mapping[str, Any], line: Line) -> int:
 
 def train(payload: Mapping[str, Any], line: Line, build: Build) -> int:
     """Do what ``run`` does, with a way of one's own to build the model."""
+    return launch(processes_of(payload), line, lambda ranks, line: _train(payload, line, build, ranks))
+
+
+def _train(payload: Mapping[str, Any], line: Line, build: Build, ranks: Ranks) -> int:
+    """Be one of the processes that train the job."""
     trainer: Trainer | None = None
     try:
-        trainer = assemble(Job.from_payload(payload), line, build)
+        trainer = assemble(Job.from_payload(payload), line, build, ranks)
         trainer.control.install_signals()
         ending = trainer.run()
     except Exception as error:  # noqa: BLE001 - every failure ends as an event; the traceback goes to the log
         traceback.print_exc()
-        _report(error, trainer, payload, line)
+        _report(ranks.cause(error), trainer, payload, line)
         return FAILURE
     line.emit({"event": "finished", "outcome": ending.outcome, "reason": ending.reason, "step": trainer.step})
     return SUCCESS

@@ -28,6 +28,6 @@ class Windows:
 
 
 def shares(window: Window) -> list[float]:
-    """Return the part of the window's rows that each of its batches holds."""
-    rows = sum(batch.rows for batch in window)
+    """Return the part of the window's rows, all processes' together, that each of its batches holds here."""
+    rows = sum(batch.whole for batch in window)
     return [batch.rows / rows for batch in window]

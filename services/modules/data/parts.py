@@ -13,11 +13,15 @@ from services.modules.data.finishing import Finish
 
 @dataclass(slots=True)
 class Batch:
-    """Some rows: what the model is called with, and every column of the run by its name (the target among them)."""
+    """Some rows: what the model is called with, and every column of the run by its name (the target among them).
+
+    ``rows`` are here, of ``whole`` that several processes may share.
+    """
 
     inputs: tuple[Tensor | None, ...]
     columns: Mapping[str, Tensor]
     rows: int
+    whole: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,16 @@ class Part:
 
 
 def cut_rows(
-    columns: Mapping[str, Tensor], inputs: tuple[str | None, ...], batch_size: int, finish: Mapping[str, Finish]
+    columns: Mapping[str, Tensor],
+    inputs: tuple[str | None, ...],
+    batch_size: int | list[int],
+    finish: Mapping[str, Finish],
 ) -> Iterator[Batch]:
-    """Yield columns of the same rows as batches, the last one perhaps smaller."""
+    """Yield columns of the same rows as batches, the last one perhaps smaller; or of the sizes in a list."""
     names = tuple(columns)
     for tensors in zip(*(torch.split(column, batch_size) for column in columns.values()), strict=True):
         batch = dict(zip(names, tensors, strict=True))
         for name, one in finish.items():
             batch[name] = one(batch[name])
         called_with = tuple([None if name is None else batch[name] for name in inputs])
-        yield Batch(called_with, batch, len(tensors[0]))
+        yield Batch(called_with, batch, len(tensors[0]), len(tensors[0]))
