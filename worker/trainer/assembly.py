@@ -35,7 +35,7 @@ from worker.trainer.job import Job
 from worker.trainer.loop import Trainer
 from worker.trainer.objective import Objective
 from worker.trainer.optim import build_optimizer
-from worker.trainer.parallel import Ranks
+from worker.trainer.parallel import ALONE, Ranks
 from worker.trainer.parallel.quiet import QuietRecorder, quiet_writer
 from worker.trainer.precision import check_precision
 from worker.trainer.recorder import Recorder
@@ -59,7 +59,7 @@ class _Site:
     ranks: Ranks
 
 
-def assemble(job: Job, line: Line, build: Build, ranks: Ranks) -> Trainer:
+def assemble(job: Job, line: Line, build: Build, ranks: Ranks = ALONE) -> Trainer:
     """Return the trainer of a job, at its first step or where its checkpoint left off; says ``started`` on the way.
 
     Raises:

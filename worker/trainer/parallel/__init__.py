@@ -6,6 +6,6 @@ batch normalisation over all of them, ``wire`` how they talk, ``quiet`` what all
 """
 
 from worker.trainer.parallel.launch import launch
-from worker.trainer.parallel.ranks import Ranks
+from worker.trainer.parallel.ranks import ALONE, Ranks
 
-__all__ = ["Ranks", "launch"]
+__all__ = ["ALONE", "Ranks", "launch"]

@@ -17,7 +17,7 @@ from services.errors import TrainingFailure
 from services.forkserver.isolation import die_with
 from worker.trainer.control import Line
 from worker.trainer.parallel.quiet import QuietLine
-from worker.trainer.parallel.ranks import Follower, Leader, Ranks
+from worker.trainer.parallel.ranks import ALONE, Follower, Leader, Ranks
 from worker.trainer.parallel.wire import Gone, Wire
 
 Body = Callable[[Ranks, Line], int]
@@ -33,7 +33,7 @@ def launch(count: int, line: Line, body: Body) -> int:
     Call it with one thread, before torch computed anything or touched a GPU: the others are forked here.
     """
     if count == 1:
-        return body(Ranks(), line)
+        return body(ALONE, line)
     leader_pid, pids, wires = os.getpid(), list[int](), list[Wire]()
     for rank in range(1, count):
         ours, theirs = socket.socketpair()

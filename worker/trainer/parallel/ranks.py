@@ -78,6 +78,9 @@ class Ranks:
         return error
 
 
+ALONE = Ranks()
+
+
 class _Team(Ranks):
     """What all of several processes do alike."""
 
