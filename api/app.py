@@ -77,6 +77,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     app.state.submission_slots = asyncio.Semaphore(SUBMISSIONS)
     app.state.graph_slots = asyncio.Semaphore(app.state.settings.graph_processes)
+    app.state.static_slots = asyncio.Semaphore(1)
     app.state.preparation_slots = asyncio.Semaphore(PREPARATIONS)
     with ExitStack() as stack:
         app.state.parts = await anyio.to_thread.run_sync(_open_parts, app.state.settings, stack)

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from services.config import Settings
 from services.datasets import reader as datasets
 from services.db.engine import Database
-from services.errors import Unavailable
+from services.errors import Busy, Unavailable
 from services.preflight import Preflight
 from services.queue import Doorbell
 from services.tenants import service as tenants
@@ -25,6 +25,9 @@ from services.tenants.service import Principal
 
 SLOT_SECONDS = 30.0
 """How long a submission waits for its turn before it is told to come back."""
+
+STATIC_SLOT_SECONDS = 10.0
+"""The same for captures and comparisons, of which one takes seconds to a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,17 @@ async def graph_slot(request: Request) -> AsyncIterator[None]:
         yield
 
 
+async def static_slot(request: Request) -> AsyncIterator[None]:
+    """Hold the one place for capturing or measuring a static graph: two at once would slow what both measure.
+
+    Raises:
+        Busy: it did not come free in time.
+    """
+    taken = "Another graph is being captured or measured; these go one at a time."
+    async with _place(request.app.state.static_slots, taken, seconds=STATIC_SLOT_SECONDS, refusal=Busy):
+        yield
+
+
 Reader = Annotated[Principal, Depends(may("jobs:read"))]
 Writer = Annotated[Principal, Depends(may("jobs:write"))]
 
@@ -129,17 +143,20 @@ def write_session(parts: ServiceParts) -> Iterator[Session]:
 
 # Scope "function": the default would commit after the client has its 201.
 SubmissionSlot = Annotated[None, Depends(submission_slot, scope="function")]
+StaticSlot = Annotated[None, Depends(static_slot, scope="function")]
 GraphSlot = Annotated[None, Depends(graph_slot, scope="function")]
 PreparationSlot = Annotated[None, Depends(preparation_slot, scope="function")]
 WriteSession = Annotated[Session, Depends(write_session, scope="function")]
 
 
 @asynccontextmanager
-async def _place(slots: asyncio.Semaphore, refusal: str) -> AsyncIterator[None]:
+async def _place(
+    slots: asyncio.Semaphore, detail: str, *, seconds: float = SLOT_SECONDS, refusal: type[Unavailable] = Unavailable
+) -> AsyncIterator[None]:
     try:
-        await asyncio.wait_for(slots.acquire(), SLOT_SECONDS)
+        await asyncio.wait_for(slots.acquire(), seconds)
     except TimeoutError:
-        raise Unavailable(refusal) from None
+        raise refusal(detail) from None
     try:
         yield
     finally:

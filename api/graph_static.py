@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from api import examples
 from api.body import JsonBody
-from api.dependencies import Reader, ServiceParts, SubmissionSlot
+from api.dependencies import Reader, ServiceParts, StaticSlot
 from api.graph_views import CaptureView, ComparisonView
 from api.openapi import answer, json_request, problems
 from api.query import no_query
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/graphs", tags=["graphs"])
     },
     openapi_extra=json_request("CaptureRequest", examples.CAPTURES),
 )
-def capture_graph(caller: Reader, body: JsonBody, _slot: SubmissionSlot, parts: ServiceParts) -> Response:
+def capture_graph(caller: Reader, body: JsonBody, _slot: StaticSlot, parts: ServiceParts) -> Response:
     """Capture forward once with `torch.compile(fullgraph=True)` and `torch.export` and say how that went.
 
     Branches and loops that depend on data become `torch.cond` and `torch.while_loop`, where both ways give values of
@@ -50,7 +50,7 @@ def capture_graph(caller: Reader, body: JsonBody, _slot: SubmissionSlot, parts: 
     },
     openapi_extra=json_request("CompareRequest", examples.COMPARISONS),
 )
-def compare_forms(caller: Reader, body: JsonBody, _slot: SubmissionSlot, parts: ServiceParts) -> Response:
+def compare_forms(caller: Reader, body: JsonBody, _slot: StaticSlot, parts: ServiceParts) -> Response:
     """Make training steps with both forms of a model in turns, on the service's processor, and return the numbers.
 
     Building cost, seconds a step after warming up (median and quartiles), the number of steps after which the static

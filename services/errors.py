@@ -198,6 +198,12 @@ class Unavailable(ModelwrightError):
     retry_after_seconds = 2
 
 
+class Busy(Unavailable):
+    """What is needed is loading, or at work for somebody else, for some seconds more."""
+
+    retry_after_seconds = 5
+
+
 class ChunkCorrupt(ModelwrightError):
     """Stored bytes do not match their checksum."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from services.config import Settings
 from services.definition import Definition
-from services.errors import InvalidRequest, Problem, Unavailable
+from services.errors import Busy, InvalidRequest, Problem, Unavailable
 from services.forkserver.child import Child
 from services.forkserver.client import ForkServer
 from services.forkserver.limits import Limits
@@ -28,6 +28,8 @@ _OPEN_FILES = 64
 _WRITTEN_BYTES = 8 << 30
 _FIRST_WAIT_SECONDS = 60.0
 """How long a request may wait for a free child; the first one also waits for torch to be imported."""
+LOADING_SECONDS = 20.0
+"""How long a capture waits for torch's compiler, which takes 8 s of one idle core to load; then it may come back."""
 
 Answer = dict[str, Any]
 """What a child says: ``{"report": …}`` or ``{"problems": […]}``."""
@@ -48,6 +50,16 @@ class Preflight:
     def start(self) -> None:
         """Load torch now, without waiting for it; the first question does it otherwise."""
         self._server.start()
+
+    def wait_loaded(self) -> None:
+        """Start loading if need be, and wait a while for its end; it goes on when nobody waits.
+
+        Raises:
+            Busy: it takes longer.
+            Unavailable: it failed.
+        """
+        if not self._server.ready_within(LOADING_SECONDS):
+            raise Busy("torch's compiler is still being loaded, once for this service; the next try finds it sooner.")
 
     def check(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -57,6 +58,22 @@ class ForkServer:
         """Start the server unless it runs, without waiting for its imports; ``spawn`` waits."""
         with self._lock:
             self._start()
+
+    def ready_within(self, seconds: float) -> bool:
+        """Start the server if need be, and tell whether its imports are done after at most so many seconds.
+
+        Raises:
+            Unavailable: it died while importing.
+        """
+        with self._lock:
+            self._start()
+            control = self._control
+            if self._ready is not None or control is None:
+                return True
+        # Without the lock: whoever only wants to know must not keep others from asking. The end is readable, too.
+        poll = select.poll()
+        poll.register(control, select.POLLIN)
+        return bool(poll.poll(seconds * 1000)) and bool(self.wait_ready())
 
     def wait_ready(self) -> dict[str, Any]:
         """Start the server if need be, wait for its imports, and return what it says of itself.

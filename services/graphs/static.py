@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from services.config import Settings
 from services.db.engine import Database
-from services.errors import Unavailable
 from services.graphs.schema import CaptureRequest, CompareRequest
 from services.graphs.service import read_request, said
 from services.graphs.sources import find_definition, find_inputs, weights_file
@@ -18,9 +14,6 @@ from services.preflight import Preflight
 
 CAPTURE = "services.modules.static.run:run_capture"
 COMPARE = "services.modules.static.run:run_compare"
-WAIT_SECONDS = 10.0
-"""How long a request waits for the one before it: two at once would take the processor from each other and the rest."""
-_one_at_a_time = threading.BoundedSemaphore(1)
 _POINTS = 9
 
 
@@ -32,7 +25,8 @@ def make_capture(
     Raises:
         InvalidRequest: with every problem of the request, of the definition, of the inputs, or of the dynamic run;
             ``model_too_large`` when it does not end in time.
-        Unavailable: another one is being captured or measured, or no child could be had.
+        Busy: torch's compiler is still being loaded.
+        Unavailable: no child could be had.
         ChunkCorrupt: stored bytes of the checkpoint or the data set are missing or changed.
     """
     request = read_request(body, CaptureRequest)
@@ -46,7 +40,7 @@ def make_comparison(
     """Measure training steps of a definition, dynamic and static in turns, and try what a static graph cannot do.
 
     Raises:
-        InvalidRequest, Unavailable, ChunkCorrupt: as `make_capture`; ``not_capturable`` when there is no static graph.
+        InvalidRequest, Busy, Unavailable, ChunkCorrupt: as `make_capture`; ``not_capturable`` without a static graph.
     """
     request = read_request(body, CompareRequest)
     more = {"measure_seconds": request.measure_seconds}
@@ -99,15 +93,5 @@ def _visit(  # noqa: PLR0917 - private, and all of it is needed
     }
     with weights_file(database, tenant_id=tenant_id, checkpoint_id=request.checkpoint, settings=settings) as weights:
         payload["weights"] = weights
-        with _alone():
-            return preflight.visit(target, payload, pointer=pointer, seconds=settings.static_timeout_seconds)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    if not _one_at_a_time.acquire(timeout=WAIT_SECONDS):
-        raise Unavailable("Another graph is being captured or measured; these go one at a time.")
-    try:
-        yield
-    finally:
-        _one_at_a_time.release()
+        preflight.wait_loaded()
+        return preflight.visit(target, payload, pointer=pointer, seconds=settings.static_timeout_seconds)

@@ -4,9 +4,12 @@ import hashlib
 from pathlib import Path
 
 import httpx
+import pytest
 import torch
 from safetensors.torch import load_file
 
+from services.db.models import JobEvent
+from services.jobs import repository
 from tests.stack import Stack, digits_job
 
 
@@ -109,3 +112,88 @@ def test_a_job_finds_its_batch_size_keeps_its_best_checkpoint_and_another_begins
     second = service.wait(service.submit(after))
     assert second["state"] == "succeeded"
     assert second["resolved"]["init_from"]["report"]["loaded"] == ["0.weight", "0.bias"]
+
+
+BRANCHES = {
+    "modules": {
+        "Adaptive": {
+            "init": [{"first": "Linear(64, 16)"}, {"drop": "Dropout(0.2)"}, {"head": "Linear(16, 10)"}],
+            "forward": [
+                "x = self.drop(F.relu(self.first(x)))",
+                {"while": "x.norm() > 20", "at_most": 50, "do": ["x = x / 2"]},
+                {"if": "x.mean() < 0.1", "then": ["x = x * 3"], "else": ["x = x + 1"]},
+                "return self.head(x)",
+            ],
+        }
+    },
+    "model": "Adaptive()",
+}
+IMPATIENT = {
+    "modules": {
+        "Impatient": {
+            "init": [{"head": "Linear(64, 10)"}],
+            "forward": [
+                {"for": "i in range(2)", "do": ["y = self.head(x)", {"if": "y.norm() < 1", "then": ["return y"]}]},
+                "return y",
+            ],
+        }
+    },
+    "model": "Impatient()",
+}
+
+
+def static_job(model: object, **training: object) -> dict[str, object]:
+    request = digits_job(1, model=model, data={**digits_job(1)["data"], "drop_last": True})
+    return {**request, "training": {**request["training"], **training}}
+
+
+def test_a_static_job_trains_as_the_dynamic_one_and_says_so(service: Stack) -> None:
+    """With its data-dependent branch and loop as operations of the graph; the tolerance is the documented one."""
+    dynamic, static = (service.submit(static_job(BRANCHES, execution=one)) for one in ("dynamic", "static"))
+    one, other = service.wait(dynamic), service.wait(static)
+    assert (one["state"], other["state"]) == ("succeeded", "succeeded"), other["error"]
+    assert one["execution"] is None
+    said = other["execution"]
+    assert (said["execution"], said["backend"], said["reason"], said["batch_sizes"]) == (
+        "static",
+        "aot_eager",
+        None,
+        [64],
+    )
+    assert 0.0 <= said["max_abs_difference"] <= 1e-4
+    assert 0.0 < said["seconds"] < 90.0
+    left, right = (service.client.get(f"/v1/jobs/{key}/metrics").json()["series"] for key in (dynamic, static))
+    for name in ("train/loss", "validation/loss", "test/loss"):
+        assert left[name]["steps"] == right[name]["steps"]
+        assert left[name]["values"] == pytest.approx(right[name]["values"], rel=1e-4)
+    written = [event.data for event in events(service, static) if event.type == "job.execution"]
+    assert written == [{**said, "attempt": 1}]
+    assert "job.execution" not in [event.type for event in events(service, dynamic)]
+
+
+def test_a_model_without_a_static_graph_fails_with_its_place_or_trains_dynamically_where_that_is_allowed(
+    service: Stack,
+) -> None:
+    refused = service.submit(static_job(IMPATIENT, execution="static"))
+    allowed = service.submit(static_job(IMPATIENT, execution="static", execution_fallback="dynamic"))
+    failed, trained = service.wait(refused), service.wait(allowed)
+    error = failed["error"]
+    assert (failed["state"], error["code"], error["class"], error["retryable"]) == (
+        "failed",
+        "not_capturable",
+        "user",
+        False,
+    )
+    assert error["pointer"] == "/model/modules/Impatient/forward/0/do/1"
+    assert "if y.norm() < 1" in error["message"]
+    assert "no return inside a loop" in error["hint"]
+    assert '"execution_fallback": "dynamic"' in error["hint"]
+    assert failed["attempt"] == 1
+    said = trained["execution"]
+    assert (trained["state"], said["execution"], said["backend"]) == ("succeeded", "dynamic", None)
+    assert (said["reason"]["code"], said["reason"]["pointer"]) == (error["code"], error["pointer"])
+
+
+def events(service: Stack, job_id: str) -> list[JobEvent]:
+    with service.database.read_session() as session:
+        return list(repository.events(session, job_id=job_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from services.modules.static.pair import Call, Inputs, Pair, difference, other_s
 
 _FACTORS = (0.01, 100.0, -1.0, 0.0, 10.0, -100.0)
 """What floating-point inputs are multiplied with, in search of another branch."""
+_NUMBERED = re.compile(r"^\d+/\d+: ")  # torch counts captured codes and their versions
 
 
 @dataclass(slots=True)
@@ -115,7 +117,7 @@ def _attempt(run: Callable[[], list[Tensor]]) -> tuple[list[Tensor] | None, dict
 
 def refusal(error: Exception) -> str:
     """Return which guard of a captured graph does not hold, or the first line of what was said."""
-    lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]
+    lines = [_NUMBERED.sub("", line.strip(" -\t")) for line in str(error).splitlines() if line.strip()]
     if lines and lines[0].startswith("Detected recompile"):
         lines[0] = "It does not fit the captured graph; torch would have to capture again."
     guards = [line for line in lines if "mismatch" in line or "==" in line or "expected" in line]

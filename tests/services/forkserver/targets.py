@@ -158,3 +158,7 @@ def lock_later(payload, channel):
     locked.set()
     thread.join()
     channel.emit({**outcomes, "in_a_thread": elsewhere[0]})
+
+
+def nap():
+    time.sleep(0.7)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,15 @@ def test_a_server_that_cannot_import_is_reported():
     with pytest.raises(Unavailable):
         server.spawn(f"{TARGETS}:echo", {})
     server.close()
+
+
+def test_one_may_ask_whether_the_server_is_ready_without_waiting_for_it():
+    with closing(ForkServer(preload=[f"{TARGETS}:nap"])) as server:
+        assert not server.ready_within(0.0)
+        assert server.ready_within(30.0)
+        assert server.ready_within(0.0)
+    with closing(ForkServer(preload=["no.such.module"])) as server, pytest.raises(Unavailable, match="died while"):
+        server.ready_within(30.0)
 
 
 def test_a_function_can_be_called_once_before_any_fork():
