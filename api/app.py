@@ -22,6 +22,7 @@ from api import (
     model_graphs,
     models,
     openapi,
+    predictions,
 )
 from api.body import BodyLimits
 from api.dependencies import Parts, authenticated
@@ -30,6 +31,7 @@ from services.config import Settings
 from services.datasets.reader import Reader
 from services.db.engine import Database
 from services.health import redis_client
+from services.predictions.warm import WarmModels
 from services.preflight import STATIC_PRELOAD, Preflight
 from services.queue import Doorbell
 from services.tenants.cache import PrincipalCache
@@ -67,7 +69,18 @@ def create_app(settings: Settings) -> FastAPI:
 def _private() -> APIRouter:
     """Return everything that needs a key: the one dependency here is what makes the default a refusal."""
     root = APIRouter(prefix="/v1", dependencies=[Depends(authenticated)])
-    for resource in (jobs, metrics, checkpoints, models, model_graphs, graphs, graph_static, datasets, catalog):
+    for resource in (
+        jobs,
+        metrics,
+        checkpoints,
+        predictions,
+        models,
+        model_graphs,
+        graphs,
+        graph_static,
+        datasets,
+        catalog,
+    ):
         root.include_router(resource.router)
     return root
 
@@ -78,6 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.submission_slots = asyncio.Semaphore(SUBMISSIONS)
     app.state.graph_slots = asyncio.Semaphore(app.state.settings.graph_processes)
     app.state.static_slots = asyncio.Semaphore(1)
+    app.state.prediction_slots = asyncio.Semaphore(app.state.settings.prediction_processes)
     app.state.preparation_slots = asyncio.Semaphore(PREPARATIONS)
     with ExitStack() as stack:
         app.state.parts = await anyio.to_thread.run_sync(_open_parts, app.state.settings, stack)
@@ -95,6 +109,8 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     stack.callback(preflight.close)
     stack.callback(static.close)
     preflight.start()
+    warm = WarmModels(settings, preflight.server)
+    stack.callback(warm.close)
     reader = Reader(settings)
     stack.callback(reader.close)
-    return Parts(settings, database, preflight, static, reader, doorbell, redis, PrincipalCache())
+    return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, PrincipalCache())

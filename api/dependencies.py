@@ -17,6 +17,7 @@ from services.config import Settings
 from services.datasets import reader as datasets
 from services.db.engine import Database
 from services.errors import Busy, Unavailable
+from services.predictions.warm import WarmModels
 from services.preflight import Preflight
 from services.queue import Doorbell
 from services.tenants import service as tenants
@@ -38,6 +39,7 @@ class Parts:
     database: Database
     preflight: Preflight
     static: Preflight
+    warm: WarmModels
     reader: datasets.Reader
     doorbell: Doorbell
     redis: redis.Redis
@@ -131,6 +133,16 @@ async def static_slot(request: Request) -> AsyncIterator[None]:
         yield
 
 
+async def prediction_slot(request: Request) -> AsyncIterator[None]:
+    """Hold one of the few places for a prediction, which takes a thread while its child is at work.
+
+    Raises:
+        Unavailable: none came free in time.
+    """
+    async with _place(request.app.state.prediction_slots, "Too many predictions are being made."):
+        yield
+
+
 Reader = Annotated[Principal, Depends(may("jobs:read"))]
 Writer = Annotated[Principal, Depends(may("jobs:write"))]
 
@@ -145,6 +157,7 @@ def write_session(parts: ServiceParts) -> Iterator[Session]:
 SubmissionSlot = Annotated[None, Depends(submission_slot, scope="function")]
 StaticSlot = Annotated[None, Depends(static_slot, scope="function")]
 GraphSlot = Annotated[None, Depends(graph_slot, scope="function")]
+PredictionSlot = Annotated[None, Depends(prediction_slot, scope="function")]
 PreparationSlot = Annotated[None, Depends(preparation_slot, scope="function")]
 WriteSession = Annotated[Session, Depends(write_session, scope="function")]
 

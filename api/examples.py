@@ -155,6 +155,20 @@ EDITS: dict[str, dict[str, Any]] = {
     }
 }
 
+PREDICTIONS: dict[str, dict[str, Any]] = {
+    "rows": {
+        "summary": "Rows with raw values",
+        "value": {
+            "rows": [{"length": 24.5, "width": 3.0, "colour": "red"}, {"length": 31, "width": 2.5, "colour": "blue"}]
+        },
+    },
+    "test": {"summary": "The test part of the job's own data, with its metrics", "value": {"data": {"split": "test"}}},
+    "other": {
+        "summary": "Some rows of another data set, with three probabilities each and the raw outputs",
+        "value": {"data": {"dataset": "digits", "rows": [0, 1, 2]}, "top_k": 3, "outputs": True},
+    },
+}
+
 FORKS: dict[str, dict[str, Any]] = {
     "longer": {
         "summary": "Longer, with a smaller rate, from a checkpoint",

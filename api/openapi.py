@@ -10,17 +10,19 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import checkpoint_views, dataset_views, examples, graph_views, views
+from api import checkpoint_views, dataset_views, examples, graph_views, prediction_views, views
 from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
 from services.graphs.schema import CaptureRequest, CompareRequest, GraphDiffRequest, GraphRequest
 from services.jobs.again import ForkRequest
 from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
+from services.predictions.schema import PredictRequest
 
 Responses = dict[int | str, dict[str, Any]]
 
 _REF = "#/components/schemas/{model}"
+_VIEWS = (views, checkpoint_views, dataset_views, graph_views, prediction_views)
 _PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 _DESCRIPTION = """POST a model, get it trained.
 
@@ -116,7 +118,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    known = {**vars(views), **vars(checkpoint_views), **vars(dataset_views), **vars(graph_views)}.values()
+    known = {name: one for module in _VIEWS for name, one in vars(module).items()}.values()
     shown = [view for view in known if isinstance(view, type) and issubclass(view, views.View)]
     requests: list[tuple[type[BaseModel], str]] = [
         (JobRequest, "validation"),
@@ -129,6 +131,7 @@ def _schemas() -> dict[str, Any]:
         (GraphDiffRequest, "validation"),
         (CaptureRequest, "validation"),
         (CompareRequest, "validation"),
+        (PredictRequest, "validation"),
     ]
     pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]

@@ -22,7 +22,12 @@ TARGET = "services.modules.preflight:run"
 PORTRAIT = "services.modules.portrait:run"
 STATIC_PRELOAD = ("services.modules.static.run", "services.modules.static.warm:warm")
 """For captures: torch's compiler takes seconds to load, so these have a fork server of their own, when first asked."""
-PRELOAD = ("services.modules.warm", "services.modules.portrait", "services.modules.graph.run")
+PRELOAD = (
+    "services.modules.warm",
+    "services.modules.portrait",
+    "services.modules.graph.run",
+    "services.modules.predict.child",
+)
 CACHE_ENTRIES = 2_000
 _OPEN_FILES = 64
 _WRITTEN_BYTES = 8 << 30
@@ -46,6 +51,11 @@ class Preflight:
         """Apart, so that graphs of seconds do not keep submissions waiting."""
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._lock = threading.Lock()
+
+    @property
+    def server(self) -> ForkServer:
+        """The server whose children have torch, for who needs children of another kind."""
+        return self._server
 
     def start(self) -> None:
         """Load torch now, without waiting for it; the first question does it otherwise."""

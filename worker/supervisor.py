@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from services.checkpoints.service import fetch_weights, restore
 from services.config import Settings
-from services.datasets.builtin import DataFile, materialise
+from services.datasets.builtin import materialise
+from services.datasets.data_file import DataFile
 from services.datasets.fetch import fetch
 from services.db.engine import Database
 from services.errors import ChunkCorrupt, Fenced, ModelwrightError, NotFound, TrainingFailure

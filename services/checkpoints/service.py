@@ -103,7 +103,7 @@ def get_file(session: Session, *, tenant_id: str, checkpoint_id: str, part: Part
     if name == META:
         digest = hashlib.sha256(_joined(session, tenant_id, found)).hexdigest()
     else:
-        digest = _read_meta(session, tenant_id, checkpoint_id)["sha256"][name]
+        digest = read_meta(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id)["sha256"][name]
     return StoredFile(name, suffix, media_type, digest, size_bytes)
 
 
@@ -113,8 +113,21 @@ def read_preprocessing(session: Session, *, tenant_id: str, checkpoint_id: str) 
     Raises:
         ChunkCorrupt: stored bytes are missing or changed.
     """
-    fitted: dict[str, Any] | None = _read_meta(session, tenant_id, checkpoint_id).get("preprocessing")
+    fitted: dict[str, Any] | None = read_meta(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id).get(
+        "preprocessing"
+    )
     return fitted
+
+
+def read_meta(session: Session, *, tenant_id: str, checkpoint_id: str) -> dict[str, Any]:
+    """Return what the trainer wrote beside the tensors; a checkpoint without it has nothing to say.
+
+    Raises:
+        ChunkCorrupt: stored bytes are missing or changed.
+    """
+    content = _joined(session, tenant_id, repository.refs(session, checkpoint_id=checkpoint_id, file=META))
+    meta: dict[str, Any] = json.loads(content or b"{}")
+    return meta
 
 
 def iter_content(
@@ -191,13 +204,6 @@ def view(checkpoint: Checkpoint) -> dict[str, Any]:
         "created_at": timestamp(checkpoint.created_at),
         "links": {"self": f"/v1/checkpoints/{checkpoint.id}", "content": f"/v1/checkpoints/{checkpoint.id}/content"},
     }
-
-
-def _read_meta(session: Session, tenant_id: str, checkpoint_id: str) -> dict[str, Any]:
-    """Return what the trainer wrote beside the tensors; a checkpoint without it has nothing to say."""
-    content = _joined(session, tenant_id, repository.refs(session, checkpoint_id=checkpoint_id, file=META))
-    meta: dict[str, Any] = json.loads(content or b"{}")
-    return meta
 
 
 def _joined(session: Session, tenant_id: str, refs: Sequence[chunks.ChunkRef]) -> bytes:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.datasets.catalog import DatasetInfo, get_builtin
+from services.datasets.data_file import DataFile
 
 _LAYOUT = "v1"  # change it when the columns change: files of another layout are not looked at
-
-
-@dataclass(frozen=True, slots=True)
-class DataFile:
-    """A data set on disk: one tensor a column, rows first; ``sha256`` is that of the file."""
-
-    path: Path
-    sha256: str
 
 
 def materialise(name: str, cache_dir: Path) -> DataFile:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from services.datasets import repository
-from services.datasets.builtin import DataFile
+from services.datasets.data_file import DataFile
 from services.datasets.preparation import PREPARED
 from services.db.engine import Database
 from services.errors import ChunkCorrupt, TrainingFailure

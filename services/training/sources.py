@@ -26,6 +26,15 @@ def loss_formulas(loss: Mapping[str, Any], vocabulary: Vocabulary) -> Formulas:
     return _checked(_loss_sources(loss), vocabulary)
 
 
+def compared_formulas(loss: Mapping[str, Any], place: int, vocabulary: Vocabulary) -> Formulas:
+    """Return one of the expressions that a named loss is called with: what the model says, or what it should.
+
+    Raises:
+        InvalidRequest: the expression is not right.
+    """
+    return _checked([_inputs(loss["inputs"], LOSS)[place]], vocabulary)
+
+
 def metric_formulas(metric: Mapping[str, Any], index: int, vocabulary: Vocabulary) -> Formulas:
     """Return what a metric is called with, or its expression.
 
