@@ -8,7 +8,7 @@ from typing import Any
 from services.checkpoints import writer
 from services.db.engine import Database
 from services.db.models import Job
-from services.jobs.outcomes import finish_succeeded
+from services.jobs.outcomes import finish_succeeded, mark_running
 from tests.factories import claim
 from tests.worker.trainer.harness import Line, train
 
@@ -45,5 +45,6 @@ def train_job(database: Database, job_id: str, file: Path | str, folder: Path, s
     )
     checkpoint_id = writer.store(database, claimed, snapshot, keep=3)
     with database.session() as session:
+        mark_running(session, claimed, environment={}, resume=None)
         finish_succeeded(session, claimed, reason=None)
     return {"job_id": job_id, "checkpoint_id": checkpoint_id, "latest": line.last_latest, "folder": folder}

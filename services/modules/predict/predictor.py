@@ -70,7 +70,8 @@ class Predictor:
 
     def _answer(self, request: Mapping[str, Any]) -> Iterator[Event]:
         rows = self._rows(request)
-        preparation, loss = rows.preparation, self._plan["loss"]
+        # The whole preparation: rows without a target are told in the target's words too.
+        preparation, loss = self._preparation, self._plan["loss"]
         reading = Reading(loss, self._vocabulary, preparation, vocabularies=self._vocabularies, top_k=request["top_k"])
         scores = self._scores(request, rows)
         total, first = len(rows.chosen), request["first"]
@@ -80,7 +81,7 @@ class Predictor:
         for start in self._starts(total, first, last, everything=scores is not None):
             listed = range(max(first, start), min(last, start + self._batch_size))
             chosen = rows.chosen[start : start + self._batch_size]
-            part = preparation.part(rows.stored, rows.order, chosen)
+            part = rows.preparation.part(rows.stored, rows.order, chosen)
             with torch.inference_mode(), self._model.autocast():
                 batch = next(part.batches(self._batch_size))
                 outputs = self._model.run(batch, rows.pointer)
