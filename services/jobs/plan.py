@@ -15,7 +15,7 @@ from services.errors import InvalidRequest, NotFound, Problem
 from services.jobs.schema import JobRequest
 from services.preflight import Preflight
 from services.training.fit import check_fit
-from services.training.memory import training_memory
+from services.training.memory import row_bytes, training_memory
 from services.training.plan_checks import check_device
 from services.training.problems import problems_from
 from services.training.resolve import preflight_inputs, preflight_objective, resolve
@@ -87,7 +87,10 @@ def make_plan(
     check_fit(sections, report)
     # Not asked of the child: it depends on numbers that a sweep changes, and the report is remembered without them.
     memory = training_memory(
-        report["memory_bytes"], training=sections["training"], batch_size=request.data.batch_size or 1
+        report["memory_bytes"],
+        training=sections["training"],
+        batch_size=request.data.batch_size or 1,
+        row_bytes=row_bytes(sections["data"]["columns"]),
     )
     check_selection(sections["training"], tensors)
     resolved = {

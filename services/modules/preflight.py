@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -90,10 +90,17 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
 
 def memory_bytes(model: nn.Module, activations: int) -> dict[str, Any]:
     """Return what one training step holds, with ``activations`` bytes kept for each sample."""
-    weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    gradients = sum(t.numel() * t.element_size() for t in model.parameters() if t.requires_grad)
-    own = {"weights": weights, "gradients": gradients, "activations_per_sample": activations}
+    own = {
+        "weights": _bytes(model.parameters()),
+        "buffers": _bytes(model.buffers()),
+        "gradients": _bytes(t for t in model.parameters() if t.requires_grad),
+        "activations_per_sample": activations,
+    }
     return training_memory(own, **_ASSUMED)
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _check_quota(total: int, limit: int | None, pointer: str) -> None:
@@ -123,7 +130,7 @@ def _trial(
         with torch.device("meta"), quick_layers():
             recorder, result = _forward(definition, code, model, inputs, pointer, device="meta")
     except _NeedsData:
-        weights = memory_bytes(model, 0)["weights"]
+        weights = _bytes([*model.parameters(), *model.buffers()])
         if weights > MAX_REAL_BYTES:
             detail = (
                 f"A branch of this model depends on data, and its {weights:,} bytes of weights are too many to try."

@@ -43,6 +43,9 @@ def test_every_example_of_the_document_is_accepted(client, name):
     memory = report["preflight"]["memory_bytes"]
     assert memory["assumes"]["optimizer"] == report["resolved"]["training"]["optimizer"]["type"]
     assert memory["activations"] == memory["activations_per_sample"] * report["resolved"]["data"]["batch_size"]
+    assert memory["batch"] > 0
+    split = ("weights", "buffers", "averages", "gradients", "optimizer", "activations", "batch")
+    assert memory["total"] == sum(memory[part] for part in split)
 
 
 def test_validate_only_stores_nothing(caller, database):

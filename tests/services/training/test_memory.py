@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from services.training.memory import optimizer_tensors, training_memory
+from services.definition.bindings import DTYPES
+from services.training.memory import optimizer_tensors, row_bytes, training_memory
 from services.training.optimizers import Optimizer
 from worker.trainer.optim import build_optimizer
 
@@ -56,10 +57,20 @@ def test_an_optimizer_keeps_as_many_tensors_as_are_counted(kind, given):
 
 def test_activations_grow_with_the_batch_and_the_parts_add_up():
     found = training_memory(
-        {"weights": 40, "gradients": 30, "activations_per_sample": 7},
+        {"weights": 40, "buffers": 2, "gradients": 30, "activations_per_sample": 7},
         training={"optimizer": {"type": "SGD", "momentum": 0.9}, "ema": {"decay": 0.9}},
         batch_size=16,
+        row_bytes=5,
     )
-    assert (found["optimizer"], found["activations"], found["averages"]) == (30, 112, 40)
-    assert found["total"] == 40 + 40 + 30 + 30 + 112
+    assert (found["optimizer"], found["activations"], found["averages"], found["batch"]) == (30, 112, 42, 80)
+    assert found["total"] == 40 + 2 + 42 + 30 + 30 + 112 + 80
     assert found["assumes"] == {"optimizer": "SGD", "batch_size": 16}
+
+
+def test_a_row_takes_what_its_columns_take():
+    columns = {"image": {"dtype": "float32", "shape": [1, 8, 8]}, "label": {"dtype": "int64", "shape": []}}
+    assert row_bytes(columns) == 64 * 4 + 8
+
+
+def test_every_dtype_of_a_column_has_its_size():
+    assert all(row_bytes({"x": {"dtype": name, "shape": []}}) == getattr(torch, name).itemsize for name in DTYPES)
