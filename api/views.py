@@ -70,6 +70,30 @@ class FailureView(View):
     hint: str | None = None
 
 
+class EstimateError(View):
+    """How wrong estimates of this kind were on this device."""
+
+    median: float = Field(description="Of |actual ÷ estimated − 1|.")
+    p90: float
+    n: int = Field(description="Past jobs that were compared.")
+
+
+class EstimateView(View):
+    """How long a job takes from its start to its end; time in the queue is not in it."""
+
+    device: Literal["cpu", "cuda"] | None
+    basis: Literal["past_jobs", "probe", "similar_jobs"] | None = Field(
+        description="Past jobs of the same model and batch size; a few steps of it on this machine; other jobs."
+    )
+    low_seconds: float | None
+    likely_seconds: float | None
+    high_seconds: float | None
+    samples: int = Field(description="Past jobs, or steps of the probe, that it is from.")
+    detail: str | None = Field(description="Why there is none.")
+    estimate_error: EstimateError | None
+    actual_seconds: float | None = Field(None, description="Of a job that ran through at its first attempt.")
+
+
 class JobView(View):
     """A job: a model, its data and its plan, and what became of it."""
 
@@ -97,6 +121,7 @@ class JobView(View):
     updated_at: str | None = Time
     model: dict[str, Any] = Field(description="sha256 of the canonical definition, and parameter counts.")
     preflight: dict[str, Any] = Field(description="Shapes at each layer, parameters, memory, operations.")
+    estimate: EstimateView | None = Field(description="As it was given when the job was submitted.")
     origin: dict[str, str] | None = Field(description="The job that this one was made from: `{kind, job_id}`.")
     request: dict[str, Any] = Field(description="What you sent.")
     resolved: dict[str, Any] = Field(description="The same with every default filled in and the seed chosen.")
@@ -127,7 +152,8 @@ class ValidationView(View):
     object: Literal["validation"]
     valid: Literal[True]
     resolved: dict[str, Any]
-    preflight: dict[str, Any]
+    preflight: dict[str, Any] = Field(description="Shapes at each layer, parameters, operations, memory of a step.")
+    estimate: EstimateView
 
 
 class ModelDocument(BaseModel):

@@ -44,7 +44,9 @@ class Preflight:
     """Checks definitions in children of a fork server, a few at a time. Safe to use from several threads."""
 
     def __init__(self, settings: Settings, *, preload: Sequence[str] = PRELOAD) -> None:
-        self._settings = settings
+        self.settings = settings
+        self._free_for_measures = threading.BoundedSemaphore(1)
+        """One at a time, for two would slow each other down."""
         self._server = ForkServer(preload=preload)
         self._free = threading.BoundedSemaphore(settings.preflight_processes)
         self._free_for_visits = threading.BoundedSemaphore(settings.graph_processes)
@@ -112,12 +114,30 @@ class Preflight:
         Raises:
             InvalidRequest, Unavailable: as `check`.
         """
-        quota = {"pointer": pointer, "max_parameters": self._settings.max_model_parameters}
+        quota = {"pointer": pointer, "max_parameters": self.settings.max_model_parameters}
         with _held(self._free_for_visits):
             answer = self._spawn(target, {**payload, **quota}, pointer, seconds, directory)
         if "report" in answer:
             return dict(answer["report"])
         raise InvalidRequest([Problem(**problem) for problem in answer["problems"]])
+
+    def measure(self, target: str, plan: Mapping[str, Any], *, seconds: float) -> dict[str, Any] | None:
+        """Return what ``target`` measures in a child, and remember it; None while another one measures."""
+        if not self._free_for_measures.acquire(blocking=False):
+            return None
+        try:
+            payload = {**plan, "threads": self.settings.trainer_threads}
+            answer = self._spawn(target, payload, "", seconds)
+        finally:
+            self._free_for_measures.release()
+        report = answer.get("report", {"failed": "killed"})
+        self._remember(_key(target, plan), {"report": report})
+        return dict(report)
+
+    def measured(self, target: str, plan: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what has been measured; None if nothing was."""
+        answer = self._remembered(_key(target, plan))
+        return None if answer is None else dict(answer["report"])
 
     def close(self) -> None:
         """End the fork server and its children."""
@@ -165,10 +185,10 @@ class Preflight:
             "inputs": None if inputs is None else {name: dict(one) for name, one in inputs.items()},
             "pointer": pointer,
             "objective": None if objective is None else dict(objective),
-            "max_parameters": self._settings.max_model_parameters,
+            "max_parameters": self.settings.max_model_parameters,
         }
         with _held(self._free):
-            return self._spawn(target, payload, pointer, self._settings.preflight_timeout_seconds)
+            return self._spawn(target, payload, pointer, self.settings.preflight_timeout_seconds)
 
     def _spawn(
         self,
@@ -184,7 +204,7 @@ class Preflight:
 
     def _limits(self, timeout_seconds: float, *, writes: bool) -> Limits:
         seconds = int(timeout_seconds) + 1
-        memory = self._settings.preflight_memory_bytes
+        memory = self.settings.preflight_memory_bytes
         size = _WRITTEN_BYTES if writes else 1
         return Limits(memory_bytes=memory, cpu_seconds=seconds, open_files=_OPEN_FILES, file_bytes=size)
 
@@ -204,6 +224,10 @@ class Preflight:
         )
         problem = Problem("model_too_large", detail, pointer, "Make its layers smaller or its loops shorter.")
         return {"problems": [problem.to_dict()]}
+
+
+def _key(target: str, plan: Mapping[str, Any]) -> str:
+    return json.dumps([target, plan], sort_keys=True, default=list)
 
 
 @contextmanager

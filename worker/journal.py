@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from services.checkpoints.writer import Snapshot, store
 from services.db.engine import Database
 from services.db.models import Job
+from services.estimates.record import Pace
 from services.jobs import outcomes
 from services.jobs.claims import lock_claimed
 from services.jobs.states import add_event, touch
@@ -37,6 +38,8 @@ class Journal:
         self._gathered: list[Event] = []
         self._gather_until = 0.0
         self._stored: Path | None = None
+        self._device = ""
+        self._training_since: float | None = None
         self._light: dict[str, Callable[[Session, Event], None]] = {
             "started": self._started,
             "phase": self._phase,
@@ -56,6 +59,7 @@ class Journal:
             Fenced: another worker owns the job.
         """
         for event in events:
+            self._note(event)
             if event["event"] in self._light:
                 self._gathered.append(event)
                 continue
@@ -70,6 +74,13 @@ class Journal:
         elif time.monotonic() >= self._gather_until:
             self._write_gathered()
         return False
+
+    @property
+    def pace(self) -> Pace | None:
+        """How fast training went up to now, once the trainer has said its last word; None if it never began."""
+        if self._training_since is None:
+            return None
+        return Pace(self._device, time.monotonic() - self._training_since, int(self.last["step"]))
 
     def rewind(self, session: Session, *, step: int, corrupt: list[str]) -> None:
         """Forget the metrics after ``step``, from which this attempt goes on."""
@@ -88,6 +99,13 @@ class Journal:
         if events:
             self._lease.write(action)
         self._gather_until = time.monotonic() + GATHER_SECONDS
+
+    def _note(self, event: Event) -> None:
+        """Remember what the pace is made of, when it is heard and not when it is written."""
+        if event["event"] == "started":
+            self._device = event["environment"]["device"]
+        elif event.get("phase") == "training":
+            self._training_since = time.monotonic()
 
     def _started(self, session: Session, event: Event) -> None:
         resumed = event.get("resumed_from_step") is not None

@@ -211,7 +211,8 @@ class Supervisor:
         if event["event"] == "failed":
             return self._failed(TrainingFailure.from_dict(event["error"]))
         if outcome == "succeeded":
-            return lambda session: outcomes.finish_succeeded(session, claim, reason=event.get("reason"))
+            reason, pace = event.get("reason"), self._journal.pace
+            return lambda session: outcomes.finish_succeeded(session, claim, reason=reason, pace=pace)
         if outcome == "cancelled":
             return lambda session: outcomes.finish_cancelled(session, claim)
         return lambda session: outcomes.give_back(session, claim, reason="worker_draining")

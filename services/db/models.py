@@ -121,6 +121,7 @@ class Job(Base):
     definition_sha256: Mapped[str]
     preflight: Mapped[dict[str, Any]] = mapped_column(JSON)
     origin: Mapped[dict[str, Any] | None]
+    estimate: Mapped[dict[str, Any] | None]
     progress: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     transitions: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     error: Mapped[dict[str, Any] | None]

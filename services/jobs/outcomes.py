@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.db.models import TERMINAL_STATES, Job
 from services.errors import Fenced, TrainingFailure
+from services.estimates.record import Pace, record
 from services.jobs import repository
 from services.jobs.claims import Claim, lock_claimed
 from services.jobs.states import add_event, transition
@@ -26,11 +27,17 @@ def mark_running(session: Session, claim: Claim, *, environment: dict[str, Any],
         transition(session, job, "running")
 
 
-def finish_succeeded(session: Session, claim: Claim, *, reason: str | None) -> None:
-    """End the job in success; repeating it after a commit of unknown outcome changes nothing."""
+def finish_succeeded(session: Session, claim: Claim, *, reason: str | None, pace: Pace | None = None) -> None:
+    """End the job in success; repeating it after a commit of unknown outcome changes nothing.
+
+    ``pace`` is what the attempt was seen to take; only a first one tells what a job takes.
+    """
     job = _owned_unless_ended(session, claim)
-    if job is not None:
-        transition(session, job, "succeeded", reason=reason)
+    if job is None:
+        return
+    transition(session, job, "succeeded", reason=reason)
+    if pace is not None and claim.attempt == 1:
+        record(session, job_id=job.id, resolved=claim.resolved, pace=pace, whole=reason is None)
 
 
 def finish_cancelled(session: Session, claim: Claim) -> None:

@@ -14,6 +14,7 @@ from services.datasets.stored import OwnDatasets
 from services.db.after_commit import after_commit
 from services.db.models import Job
 from services.errors import QuotaExceeded
+from services.estimates.service import Subject, estimate
 from services.idempotency import service as idempotency
 from services.identifiers import new_id
 from services.jobs import repository
@@ -61,7 +62,8 @@ def submit(
             return Submission(answer, replayed=True)
     plan = plan_request(session, tenant_id=tenant_id, body=body, preflight=preflight)
     _check_quota(session, tenant_id, settings)
-    job = _insert(session, tenant_id, body, plan, origin)
+    expected = estimate(session, _subject(tenant_id, plan), preflight=preflight, may_probe=False)
+    job = _insert(session, tenant_id=tenant_id, body=body, plan=plan, origin=origin, expected=expected)
     view = job_view(job)
     if idempotency_key is not None:
         idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
@@ -70,14 +72,16 @@ def submit(
 
 
 def validate(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> dict[str, Any]:
-    """Check a request as `submit` does and return what would run: the resolved plan and the preflight report.
+    """Check a request as `submit` does and return what would run: the resolved plan, the preflight report, an estimate.
 
     Raises:
         InvalidRequest: with every problem of the request.
         Unavailable: the definition could not be checked right now.
     """
     plan = plan_request(session, tenant_id=tenant_id, body=body, preflight=preflight)
-    return {"object": "validation", "valid": True, "resolved": plan.resolved, "preflight": plan.report}
+    expected = estimate(session, _subject(tenant_id, plan), preflight=preflight, may_probe=True)
+    found = {"resolved": plan.resolved, "preflight": plan.report, "estimate": expected}
+    return {"object": "validation", "valid": True, **found}
 
 
 def plan_request(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> Plan:
@@ -100,11 +104,23 @@ def plan_request(session: Session, *, tenant_id: str, body: dict[str, Any], pref
     )
 
 
+def _subject(tenant_id: str, plan: Plan) -> Subject:
+    return Subject(tenant_id, plan.definition_sha256, plan.resolved, plan.report)
+
+
 def _documents(session: Session, tenant_id: str) -> FindDocument:
     return lambda model_id: get_model(session, tenant_id=tenant_id, model_id=model_id).document
 
 
-def _insert(session: Session, tenant_id: str, body: dict[str, Any], plan: Plan, origin: dict[str, Any] | None) -> Job:
+def _insert(
+    session: Session,
+    *,
+    tenant_id: str,
+    body: dict[str, Any],
+    plan: Plan,
+    origin: dict[str, Any] | None,
+    expected: dict[str, Any],
+) -> Job:
     job = Job(
         id=new_id("job"),
         tenant_id=tenant_id,
@@ -117,6 +133,7 @@ def _insert(session: Session, tenant_id: str, body: dict[str, Any], plan: Plan, 
         definition_sha256=plan.definition_sha256,
         preflight=plan.report,
         origin=origin,
+        estimate=expected,
         progress=_no_progress(plan.resolved["training"]),
         transitions=transition_entry("queued", None, 0),
     )

@@ -34,11 +34,22 @@ def job_view(job: Job) -> dict[str, Any]:
         "model": {"sha256": job.definition_sha256, **job.preflight.get("parameters", {})},
         "preflight": job.preflight,
         "origin": job.origin,
+        "estimate": _estimate(job),
         "request": job.request,
         "resolved": job.resolved,
         "version": job.version,
         "links": _links(job.id),
     }
+
+
+def _estimate(job: Job) -> dict[str, Any] | None:
+    """Return what the job was thought to take, beside what it took if it ran through at once."""
+    if job.estimate is None:
+        return None
+    ran = job.started_at is not None and job.finished_at is not None and job.attempt == 1
+    through = ran and job.state == "succeeded" and job.reason is None
+    took = round((job.finished_at - job.started_at).total_seconds(), 3) if through else None  # type: ignore[operator]
+    return {**job.estimate, "actual_seconds": took}
 
 
 def _links(job_id: str) -> dict[str, str]:

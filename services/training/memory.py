@@ -28,9 +28,8 @@ _STATE: dict[str, _Tensors] = {
     "Muon": lambda _: 1,
 }
 
-_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2} | {
-    dtype: 1 for dtype in ("int8", "uint8", "bool")
-}
+_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2}
+_BYTES |= dict.fromkeys(("int8", "uint8", "bool"), 1)
 
 
 def optimizer_tensors(optimizer: Mapping[str, Any]) -> int:

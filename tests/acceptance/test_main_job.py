@@ -23,7 +23,14 @@ def test_a_posted_model_is_trained_and_its_checkpoint_loads_in_plain_pytorch(ser
     assert job["progress"]["percent"] == 100
     assert job["progress"]["latest"]["test/accuracy"] > 0.9
 
+    took = job["estimate"]["actual_seconds"]
+    assert 0 < took < 90
+    again = service.client.post("/v1/jobs?validate_only=true", json=digits_job(20)).json()["estimate"]
+    assert (again["basis"], again["samples"]) == ("past_jobs", 1)
+    assert again["low_seconds"] <= took <= again["high_seconds"]
+
     series = service.client.get(f"/v1/jobs/{job['id']}/metrics").json()["series"]
+    assert {"learning_rate", "train/gradient_norm", "system/samples_per_second", "system/memory_bytes"} <= series.keys()
     assert series["train/loss"]["count"] == job["progress"]["total_steps"]
     assert series["train/loss"]["values"][-1] < series["train/loss"]["values"][0]
 

@@ -48,6 +48,22 @@ def test_every_example_of_the_document_is_accepted(client, name):
     assert memory["total"] == sum(memory[part] for part in split)
 
 
+def test_validation_tells_how_long_the_job_will_take_and_the_job_keeps_it(client):
+    expected = client.post("/v1/jobs?validate_only=true", json=REQUEST).json()["estimate"]
+    assert (expected["device"], expected["basis"]) == ("cpu", "probe")
+    assert 0 < expected["low_seconds"] < expected["likely_seconds"] < expected["high_seconds"] < 60
+    job = client.post("/v1/jobs", json=REQUEST).json()
+    assert job["estimate"]["likely_seconds"] == expected["likely_seconds"]
+    assert job["estimate"]["actual_seconds"] is None
+
+
+def test_submitting_never_probes(client, monkeypatch):
+    monkeypatch.setattr("services.preflight.Preflight.measure", lambda *_, **__: pytest.fail("it probed"))
+    body = changed(REQUEST, ("model",), "Sequential(Linear(64, 23), ReLU(), Linear(23, 10))")
+    job = client.post("/v1/jobs", json=body).json()
+    assert job["estimate"]["basis"] in (None, "similar_jobs")
+
+
 def test_validate_only_stores_nothing(caller, database):
     caller.client.post("/v1/jobs?validate_only=true", json=REQUEST, headers={"Idempotency-Key": "k"})
     assert count_jobs(database, caller.tenant_id) == 0

@@ -27,10 +27,10 @@ def with_settings(preflight):
     """Change settings of the one service for one test: its fork server stays."""
 
     def change(**settings):
-        preflight._settings = replace(SETTINGS, **settings)
+        preflight.settings = replace(SETTINGS, **settings)
 
     yield change
-    preflight._settings = SETTINGS
+    preflight.settings = SETTINGS
 
 
 def problem_of(service, document, inputs=DIGITS):

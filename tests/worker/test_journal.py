@@ -59,3 +59,19 @@ def test_a_long_run_leaves_one_checkpoint_on_the_workers_disk(database, tenant_i
     with database.read_session() as session:
         page = list_checkpoints(session, tenant_id=tenant_id, job_id=job_id)
     assert [(one["step"], one["final"]) for one in page.data] == [(3, True), (2, False), (1, False)]
+
+
+def test_the_pace_is_that_of_training_on_the_device_that_the_trainer_named(database, tenant_id, settings):
+    add_job(database, tenant_id)
+    journal = Journal(Lease(database, claim(database), settings), database)
+    environment = {"device": "cuda"}
+    journal.record([{"event": "started", "environment": environment, "pid": 1, "resumed_from_step": None}])
+    journal.record([{"event": "phase", "phase": "loading_data"}])
+    assert journal.pace is None
+    journal.record([{"event": "phase", "phase": "training"}])
+    time.sleep(0.05)
+    journal.record([{"event": "phase", "phase": "evaluating"}, {"event": "finished", "step": 7}])
+    pace = journal.pace
+    assert pace is not None
+    assert (pace.device, pace.steps) == ("cuda", 7)
+    assert 0.05 <= pace.training_seconds < 5
