@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from modelwright.credentials import discover
 from modelwright.dataset_calls import DatasetCalls
-from modelwright.errors import RETRY_STATUSES, ConnectionFailed, NotFound, ServiceError, WaitTimeout
+from modelwright.errors import RETRY_STATUSES, ConnectionFailed, JobFailed, NotFound, ServiceError, WaitTimeout
 from modelwright.graph_calls import GraphCalls
 from modelwright.live import as_definition
 from modelwright.model_calls import ModelCalls
@@ -82,6 +83,24 @@ class Client(GraphCalls, ModelCalls, DatasetCalls):
             CannotDescribe: the live module does something that the language cannot say.
         """
         return self._post("/v1/jobs", _request(job, sections), idempotency_key)
+
+    def train(self, job: Mapping[str, Any] | None = None, *, show: bool = False, **sections: object) -> Json:
+        """Submit a job, wait until it has ended, and return it: `submit` and `watch` in one.
+
+        Args:
+            job: as for `submit`.
+            show: draw its progress on standard error meanwhile.
+            sections: as for `submit`.
+
+        Raises:
+            InvalidRequest, CannotDescribe: as `submit`.
+            JobFailed: it failed, or was cancelled.
+        """
+        changes = self.watch(self.submit({**(job or {}), **sections})["id"])
+        ended = _shown(changes) if show else deque(changes, maxlen=1)[0]
+        if ended["state"] != "succeeded":
+            raise JobFailed(ended)
+        return ended
 
     def validate(self, job: Mapping[str, Any] | None = None, **sections: object) -> Json:
         """Check a job as `submit` does, without running it, and return the preflight report.
@@ -259,6 +278,14 @@ def _request(job: Mapping[str, Any] | None, sections: Mapping[str, object]) -> J
     if isinstance(data, Mapping) and isinstance(data.get("dataset"), Mapping):  # what `upload_dataset` returned
         request["data"] = {**data, "dataset": data["dataset"]["id"]}
     return {**request, "model": as_definition(request["model"])} if "model" in request else request
+
+
+def _shown(changes: Iterator[Json]) -> Json:
+    from rich.console import Console  # noqa: PLC0415 - rich takes longer to import than the client itself
+
+    from modelwright.cli.watching import follow  # noqa: PLC0415
+
+    return dict(follow(changes, Console(stderr=True), as_json=False))
 
 
 def _silent(have: int, total: int) -> None:

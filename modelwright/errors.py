@@ -8,6 +8,7 @@
     ├── DownloadCorrupt         the bytes do not have the promised sha256
     ├── CannotDescribe          a live module does what the language cannot say
     ├── WaitTimeout             the job has not ended in the time given
+    ├── JobFailed               the job that was waited for ended without success; see ``job``
     └── ApiError                the service answered with a problem
         ├── Unauthenticated     401
         ├── Forbidden           403
@@ -59,6 +60,18 @@ class WaitTimeout(ModelwrightError):
     """The job has not ended in the time given; it goes on."""
 
 
+class JobFailed(ModelwrightError):
+    """A job ended without success; ``job`` is all that the service says of it, ``code`` what went wrong."""
+
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        error = job.get("error") or {"code": job["state"], "message": job.get("reason") or "it has no weights to use"}
+        self.job = dict(job)
+        self.code = str(error["code"])
+        self.hint = error.get("hint")
+        text = f"{job['id']} is {job['state']}: {error['message']} ({self.code})"
+        super().__init__(f"{text} {self.hint}" if self.hint else text)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong with a request.
@@ -74,9 +87,18 @@ class Problem:
     column: int | None = None
     parameter: str = ""
 
+    def line(self) -> str:
+        """Return the place, what is wrong there and how to mend it; nothing when there is no place."""
+        place = self.pointer or self.parameter
+        if not place:
+            return ""
+        column = "" if self.column is None else f" column {self.column}"
+        hint = f" → {self.hint}" if self.hint else ""
+        return f"  {place}{column}: {self.detail}{hint}"
+
 
 class ApiError(ModelwrightError):
-    """The service answered with a problem (RFC 9457)."""
+    """The service answered with a problem (RFC 9457); ``str()`` has a line for each place in the request."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
         self.status = status
@@ -86,7 +108,7 @@ class ApiError(ModelwrightError):
         self.hint = body.get("hint")
         self.body = dict(body)
         self.problems = tuple(_problem(one) for one in body.get("errors") or () if isinstance(one, Mapping))
-        super().__init__(self.detail)
+        super().__init__("\n".join([self.detail, *(line for one in self.problems if (line := one.line()))]))
 
 
 class Unauthenticated(ApiError):

@@ -15,21 +15,21 @@ class ModelCalls(Requests):
     """The methods for ``/v1/models`` and ``/v1/catalog``."""
 
     def create_model(self, model: object) -> Json:
-        """Check a definition, or a live ``nn.Module``, and keep it; the same content is the same model.
+        """Check a definition, an expression, or a live ``nn.Module``, and keep it; the same content is the same model.
 
         Raises:
             InvalidRequest: the definition is wrong; ``problems`` names every place.
             CannotDescribe: the live module does something that the language cannot say.
         """
-        return self._post("/v1/models", as_definition(model), None)
+        return self._post("/v1/models", _document(model), None)
 
     def validate_model(self, model: object) -> Json:
-        """Check a definition, or a live ``nn.Module``, and return the preflight report and the tree.
+        """Check a definition, an expression, or a live ``nn.Module``, and return the preflight report and the tree.
 
         Raises:
             InvalidRequest, CannotDescribe: as `create_model`.
         """
-        return self._post("/v1/models/validate", as_definition(model), None)
+        return self._post("/v1/models/validate", _document(model), None)
 
     def get_model(self, model_id: str) -> Json:
         """Return a model.
@@ -90,3 +90,9 @@ class ModelCalls(Requests):
     def model_schema(self) -> Json:
         """Return the JSON Schema of model documents."""
         return self._get("/v1/schema/model.json")
+
+
+def _document(model: object) -> object:
+    """Return a body for ``/v1/models``, which takes objects alone."""
+    definition = as_definition(model)
+    return {"model": definition} if isinstance(definition, str) else definition

@@ -10,6 +10,7 @@ from modelwright import (
     ConnectionFailed,
     Forbidden,
     InvalidRequest,
+    JobFailed,
     ModelwrightError,
     NotFound,
     RateLimited,
@@ -206,3 +207,69 @@ def test_a_fork_sends_its_changes_and_a_retry_nothing():
     assert not nothing
     assert json.loads(content) == {"changes": {"name": "b"}, "from_checkpoint": "ckpt_1"}
     assert headers["idempotency-key"] == "mine"
+
+
+FAILED = {
+    **{"id": "job_1", "state": "failed", "terminal": True},
+    "error": {
+        "code": "label_out_of_range",
+        "message": "Column `y` is 7 in row 3, but has 2 classes.",
+        "hint": "Mend it.",
+    },
+}
+
+
+def test_training_submits_waits_and_returns_the_job_that_succeeded(capsys):
+    with scripted(reply(201, RUNNING), reply(200, RUNNING), reply(200, DONE)) as service:
+        assert client(service).train({"name": "a"}, training={"epochs": 1}) == DONE
+    assert json.loads(service.requests[0][3]) == {"name": "a", "training": {"epochs": 1}}
+    assert capsys.readouterr() == ("", "")
+
+
+def test_training_shows_its_progress_on_standard_error_when_asked(capsys):
+    with scripted(reply(201, RUNNING), reply(200, RUNNING), reply(200, DONE)) as service:
+        client(service).train({}, show=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "succeeded" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (FAILED, "job_1 is failed: Column `y` is 7 in row 3, but has 2 classes. (label_out_of_range) Mend it."),
+        ({**FAILED, "state": "cancelled", "error": None, "reason": "cancel_requested"}, "cancelled: cancel_requested"),
+    ],
+)
+def test_training_that_ends_otherwise_says_why(job, said):
+    with scripted(reply(201, RUNNING), reply(200, job)) as service, pytest.raises(JobFailed) as caught:
+        client(service).train({})
+    assert said in str(caught.value)
+    assert caught.value.job == job
+
+
+def test_an_error_that_nobody_catches_names_every_place_and_the_way_out():
+    errors = [
+        {
+            "code": "extra_forbidden",
+            "detail": "There is no field `splt` here.",
+            "pointer": "/data/splt",
+            "hint": "split?",
+        },
+        {"code": "unknown_name", "detail": "No `y`.", "pointer": "/model", "column": 3},
+    ]
+    refused = reply(422, {"code": "invalid", "detail": "Two problems.", "errors": errors})
+    with scripted(refused) as service, pytest.raises(InvalidRequest) as caught:
+        client(service).submit({})
+    assert str(caught.value).split("\n") == [
+        "Two problems.",
+        "  /data/splt: There is no field `splt` here. → split?",
+        "  /model column 3: No `y`.",
+    ]
+
+
+def test_an_expression_is_a_model_too():
+    with scripted(reply(201, {"id": "mdl_1"}), reply(200, {"valid": True})) as service:
+        client(service).create_model("Linear(2, 1)")
+        client(service).validate_model("Linear(2, 1)")
+    assert [json.loads(content) for _, _, _, content in service.requests] == [{"model": "Linear(2, 1)"}] * 2
