@@ -19,6 +19,8 @@ class Settings:
     data_dir: Path = field(default_factory=lambda: Path(".modelwright"))
     slots: int = 2
     devices: tuple[str, ...] = ("cpu",)
+    gpus: int = 1  # how many one job may have, of those of this machine
+    processes: int = 1  # how many one job may have that trains on the CPU
     trainer_threads: int = 1
     lease_seconds: float = 20.0
     renew_seconds: float = 5.0
@@ -45,6 +47,13 @@ class Settings:
     dataset_memory_bytes: int = 8 << 30
     dataset_cache_bytes: int = 32 << 30
     log_level: str = "INFO"
+
+    @property
+    def device_classes(self) -> tuple[str, ...]:
+        """What a worker can run: ``cpu``, ``cuda``, and ``cuda:4`` for a job with four GPUs, as far as it has them."""
+        most = {"cuda": self.gpus, "cpu": self.processes}
+        several = [f"{device}:{count}" for device in self.devices for count in range(2, most.get(device, 1) + 1)]
+        return (*self.devices, *several)
 
     @property
     def cache_dir(self) -> Path:
@@ -77,6 +86,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         devices=tuple(source.get("MODELWRIGHT_DEVICES", "").split(","))
         if source.get("MODELWRIGHT_DEVICES")
         else _devices(),
+        gpus=int(_number(source, "MODELWRIGHT_GPUS", len(list(Path("/dev").glob("nvidia[0-9]*"))))),
+        processes=int(_number(source, "MODELWRIGHT_PROCESSES", _cores())),
         trainer_threads=int(_number(source, "MODELWRIGHT_TRAINER_THREADS", 1)),
         lease_seconds=_number(source, "MODELWRIGHT_LEASE_SECONDS", 20.0),
         renew_seconds=_number(source, "MODELWRIGHT_RENEW_SECONDS", 5.0),
@@ -129,6 +140,11 @@ def _database_url(url: str) -> str:
 def _devices() -> tuple[str, ...]:
     """A worker without instructions takes CUDA jobs exactly where the NVIDIA driver shows a device."""
     return ("cuda", "cpu") if Path("/dev/nvidia0").exists() else ("cpu",)
+
+
+def _cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _trainer_memory_bytes() -> int:

@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 
 
 def queue_name(device: str) -> str:
-    """Return the queue that workers for ``device`` (``auto``, ``cpu``, ``cuda``) listen to."""
-    return f"jobs.{device}"
+    """Return the queue that workers for ``device`` (``auto``, ``cpu``, ``cuda``, ``cuda:2`` …) listen to."""
+    return f"jobs.{device.partition(':')[0]}"
 
 
 class Doorbell:

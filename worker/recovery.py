@@ -8,6 +8,7 @@ from services.datasets.uploads import delete_abandoned
 from services.db.engine import Database
 from services.jobs import repository
 from services.jobs.outcomes import expire
+from services.jobs.waiting import note_waiting
 from services.queue import Doorbell
 from services.storage.chunks import collect_garbage
 
@@ -27,8 +28,10 @@ def recover(database: Database, doorbell: Doorbell) -> None:
     Any number of recoveries may run at once: each lease and each ring is taken by one of them.
     """
     sweep(database)
-    for job_id, device in _unanswered(database):
+    unanswered = _unanswered(database)
+    for job_id, device in unanswered:
         doorbell.ring(job_id, device)
+    _note_waiting(database, [job_id for job_id, _ in unanswered])
 
 
 def sweep(database: Database) -> int:
@@ -53,6 +56,11 @@ def collect(database: Database) -> int:
         if not gone:
             break
     return collected
+
+
+def _note_waiting(database: Database, job_ids: list[str]) -> None:
+    with database.session() as session:
+        note_waiting(session, job_ids=job_ids)
 
 
 def _unanswered(database: Database) -> list[tuple[str, str]]:

@@ -70,7 +70,7 @@ class Slot:
             return claim_next(
                 session,
                 owner=self._owner,
-                devices=self._settings.devices,
+                devices=self._settings.device_classes,
                 lease_seconds=self._settings.lease_seconds,
             )
 

@@ -167,9 +167,9 @@ class Supervisor:
             ) from None
 
     def _limits(self) -> Limits:
-        memory = self._site.settings.trainer_memory_bytes
-        processes = self._claim.resolved["resources"].get("processes", 1)
-        return Limits(memory_bytes=memory, open_files=1024, processes=self._compiles(), siblings=processes > 1)
+        count = self._claim.resolved["resources"].get("processes", 1)
+        memory = self._site.settings.trainer_memory_bytes // count
+        return Limits(memory_bytes=memory, open_files=1024, processes=self._compiles(), siblings=count > 1)
 
     def _compiles(self) -> bool:
         """Tell whether a compiler may be started: on a GPU, for a static graph; the trainer locks itself after that."""

@@ -36,7 +36,7 @@ class Control:
 
 
 def claim_next(session: Session, *, owner: str, devices: Sequence[str], lease_seconds: float) -> Claim | None:
-    """Claim the first queued job that fits ``devices``; None if there is none that nobody else is claiming.
+    """Claim the first queued job that fits ``devices`` (``cpu``, ``cuda:2`` …); None if there is none that is free.
 
     One statement, so that two claimers never get one job and never wait for each other; the database's clock only.
     """

@@ -19,6 +19,7 @@ from services.training.memory import row_bytes, training_memory
 from services.training.plan_checks import check_device
 from services.training.problems import problems_from
 from services.training.resolve import preflight_inputs, preflight_objective, resolve
+from services.training.resources import check_shares, check_sharing, device_class
 from services.training.selection import check_selection
 from services.training.start import InitFrom, match_weights
 
@@ -34,8 +35,8 @@ class Plan:
 
     @property
     def device(self) -> str:
-        """What the job wants to run on."""
-        return self.request.resources.device
+        """What a worker must offer to claim the job."""
+        return device_class(self.resolved["resources"])
 
 
 FindDocument = Callable[[str], dict[str, Any]]
@@ -80,6 +81,8 @@ def make_plan(
         definition=definition,
     )
     sections = shown.complete(sections)
+    if problems := check_shares(sections["data"], request.resources.count):
+        raise InvalidRequest(problems)
     report = preflight.check(
         definition, preflight_inputs(sections), objective=preflight_objective(sections), pointer="/model"
     )
@@ -97,7 +100,7 @@ def make_plan(
         "definition": definition.document,
         **sections,
         "init_from": _start(request.init_from, tensors, find_weights),
-        "resources": request.resources.model_dump(),
+        "resources": request.resources.resolved(),
         "max_runtime_seconds": request.max_runtime_seconds,
     }
     return Plan(request, definition.sha256, resolved, {**report, "memory_bytes": memory})
@@ -118,6 +121,7 @@ def _read(body: dict[str, Any], find_document: FindDocument) -> tuple[JobRequest
             problems += error.problems
     if request is not None:
         problems += check_device(request.training, request.resources.device)
+        problems += check_sharing(request.training, request.data, request.resources.count)
     if problems or request is None or definition is None:
         raise InvalidRequest(problems)
     return request, definition

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from services.training.model import Section, problem
+from services.training.resources import Resources
 from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
 from services.training.start import InitFrom
 
@@ -47,12 +48,6 @@ Model = Annotated[
 ]
 Start = Annotated[InitFrom, BeforeValidator(_spell_out, json_schema_input_type=InitFrom | str)]
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64), AfterValidator(_check_labels)]
-
-
-class Resources(Section):
-    """What the job needs to run."""
-
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; `auto` takes what is free.")
 
 
 class JobRequest(Section):

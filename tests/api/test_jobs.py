@@ -107,6 +107,9 @@ BAD = {
     "an unknown layer": (("model",), "Sequential(Linera(64, 10))", "unknown_type", "/model"),
     "a module path": (("model",), {"type": "os.system", "command": "id"}, "unknown_type", "/model"),
     "sizes that differ": (("model",), "Sequential(Linear(64, 128), Linear(127, 10))", "shape_mismatch", "/model"),
+    "GPUs on the CPU": (("resources",), {"device": "cpu", "gpus": 2}, "conflict", "/resources/gpus"),
+    "an unknown number of rows for two GPUs": (("resources",), {"gpus": 2, "rows": 1}, "extra_forbidden", "/resources"),
+    "more processes than rows in a batch": (("resources",), {"gpus": 64}, "batch_too_small", "/data/batch_size"),
     "an unknown data set": (("data", "dataset"), "digit", "unknown_dataset", "/data/dataset"),
 }
 

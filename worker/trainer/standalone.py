@@ -21,15 +21,17 @@ from services.errors import InvalidRequest, Problem
 from services.training.model import Section
 from services.training.problems import problems_from
 from services.training.resolve import resolve
+from services.training.resources import Resources, check_shares, check_sharing
 from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
 
-_NOT_FOR_HERE = ("model", "name", "priority", "labels", "resources", "max_runtime_seconds")
+_NOT_FOR_HERE = ("model", "name", "priority", "labels", "max_runtime_seconds")
 
 
 class _Sections(Section):
     data: DataSection
     training: TrainingPlan
     checkpoints: CheckpointPolicy = Field(default_factory=CheckpointPolicy)
+    resources: Resources = Field(default_factory=Resources)
 
 
 def job_from_request(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -40,6 +42,9 @@ def job_from_request(request: Mapping[str, Any], folder: Path) -> dict[str, Any]
     """
     definition = check(request.get("model"), pointer="/model")
     sections = _read_sections(request)
+    problems = check_sharing(sections.training, sections.data, sections.resources.count)
+    if problems:
+        raise InvalidRequest(problems)
     shown = present(sections.data, get_builtin(sections.data.dataset), _no_columns)
     resolved = resolve(
         data=sections.data.model_copy(update={"target": shown.target}),
@@ -49,14 +54,17 @@ def job_from_request(request: Mapping[str, Any], folder: Path) -> dict[str, Any]
         definition=definition,
     )
     resolved = shown.complete(resolved)
+    if problems := check_shares(resolved["data"], sections.resources.count):
+        raise InvalidRequest(problems)
     file = materialise(shown.info.name, folder / "cache")
     about = {"job_id": "local", "definition": definition.document, "resume": None, "output": str(folder)}
-    device = request.get("resources", {}).get("device", "auto")
+    resources = sections.resources.resolved()
     return {
         **about,
         **resolved,
         "data": {**resolved["data"], "file": str(file.path), "sha256": file.sha256},
-        "device": device,
+        "device": resources["device"],
+        "resources": resources,
         "max_runtime_seconds": request.get("max_runtime_seconds", 86_400),
     }
 
