@@ -19,7 +19,7 @@ from services.training.memory import row_bytes, training_memory
 from services.training.plan_checks import check_device
 from services.training.problems import problems_from
 from services.training.resolve import preflight_inputs, preflight_objective, resolve
-from services.training.resources import check_shares, check_sharing, device_class
+from services.training.resources import check_gradients, check_shares, check_sharing, device_class
 from services.training.selection import check_selection
 from services.training.start import InitFrom, match_weights
 
@@ -87,6 +87,8 @@ def make_plan(
         definition, preflight_inputs(sections), objective=preflight_objective(sections), pointer="/model"
     )
     tensors = report.pop("tensors")
+    if problems := check_gradients(tensors, request.resources.count):
+        raise InvalidRequest(problems)
     check_fit(sections, report)
     # Not asked of the child: it depends on numbers that a sweep changes, and the report is remembered without them.
     memory = training_memory(

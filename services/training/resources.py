@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -88,6 +89,15 @@ def check_sharing(plan: TrainingPlan, data: DataSection, count: int) -> list[Pro
                 detail = f"With {name} the mean is not over rows: shares of a batch have other divisors than the whole."
                 problems.append(Problem("conflict", detail, f"/training/loss/{name}", hint))
     return problems
+
+
+def check_gradients(tensors: Sequence[Mapping[str, Any]], count: int) -> list[Problem]:
+    """Return the problem of parameters whose gradients hold only the rows that a batch touched."""
+    sparse = [tensor["name"] for tensor in tensors if tensor["sparse"]]
+    if count == 1 or not sparse:
+        return []
+    detail = f"Sparse gradients are for one process, and those of `{sparse[0]}` are sparse."
+    return [Problem("conflict", detail, "/resources", 'Leave "sparse" out of Embedding, or train in one process.')]
 
 
 def check_shares(data: dict[str, Any], count: int) -> list[Problem]:

@@ -104,9 +104,8 @@ class Terminal:
     def _started(self, event: Mapping[str, Any]) -> str:
         environment, step = event["environment"], event["resumed_from_step"]
         resumed = f", resumed from step {step} ({event.get('resume')})" if step is not None else ""
-        return (
-            f"torch {environment['torch']} on {environment['device_name']}, {environment['threads']} thread(s){resumed}"
-        )
+        size = f"{environment['processes']} process(es) of {environment['threads']} thread(s)"
+        return f"torch {environment['torch']} on {environment['device_name']}, {size}{resumed}"
 
     def _phase(self, event: Mapping[str, Any]) -> str:
         return f"— {event['phase'].replace('_', ' ')}"
