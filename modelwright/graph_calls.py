@@ -12,6 +12,7 @@ from modelwright.requests import Requests, path
 Json = dict[str, Any]
 Picture = Literal["svg", "mermaid", "dot"]
 _CAPTURE_SECONDS = 180.0  # the service gives one a minute; loading the compiler and waiting for another come on top
+_GRAPH_SECONDS = 120.0  # half a minute for a place, 20 s for the run, and for the picture as much again
 Gradients = bool | Sequence[str] | Mapping[str, Any]
 
 
@@ -40,7 +41,8 @@ class GraphCalls(Requests):
             InvalidRequest: the definition, the inputs or the run are wrong; ``problems`` names every place.
             CannotDescribe: the live module does something that the language cannot say.
         """
-        return self._post("/v1/graphs", _body(model, inputs, gradients, options), None)
+        body = _body(model, inputs, gradients, options)
+        return self._post("/v1/graphs", body, None, timeout_seconds=_GRAPH_SECONDS)
 
     def graph_picture(
         self,
@@ -60,7 +62,8 @@ class GraphCalls(Requests):
             InvalidRequest, CannotDescribe: as `graph`; also when there is too much to draw.
         """
         params = [("format", format), ("collapse", collapse)]
-        return self._post_text("/v1/graphs", _body(model, inputs, gradients, options), params=params)
+        body = _body(model, inputs, gradients, options)
+        return self._post_text("/v1/graphs", body, params=params, timeout_seconds=_GRAPH_SECONDS)
 
     def graph_diff(self, model: object = None, runs: Sequence[Mapping[str, Any]] = (), **options: object) -> Json:
         """Run one model on several inputs and return in what the graphs differ: turns, branches, operations.
@@ -74,7 +77,8 @@ class GraphCalls(Requests):
             InvalidRequest, CannotDescribe: as `graph`.
         """
         given = [{**run, **({"inputs": _inputs(run["inputs"])} if "inputs" in run else {})} for run in runs]
-        return self._post("/v1/graphs/diff", {**_subject(model), "runs": given, **options}, None)
+        body = {**_subject(model), "runs": given, **options}
+        return self._post("/v1/graphs/diff", body, None, timeout_seconds=_GRAPH_SECONDS)
 
     def capture(self, model: object = None, inputs: Mapping[str, object] | None = None, **options: object) -> Json:
         """Capture a model as one static graph; return how that went, and the graph.

@@ -39,8 +39,8 @@ class Requests:
         key = idempotency_key or str(uuid.uuid4())
         return self._transport.post(where, body, idempotency_key=key, params=params, timeout_seconds=timeout_seconds)
 
-    def _post_text(self, where: str, body: object, *, params: Parameters = ()) -> str:
-        return self._transport.post_text(where, body, params=params)
+    def _post_text(self, where: str, body: object, *, params: Parameters = (), timeout_seconds: float) -> str:
+        return self._transport.post_text(where, body, params=params, timeout_seconds=timeout_seconds)
 
     def _pages(self, where: str, filters: list[tuple[str, str | int]], limit: int | None) -> Iterator[Json]:
         taken, after = 0, None

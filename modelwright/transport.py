@@ -106,13 +106,13 @@ class Transport:
         """
         self._request("DELETE", path)
 
-    def post_text(self, path: str, body: object, *, params: Parameters = ()) -> str:
+    def post_text(self, path: str, body: object, *, params: Parameters = (), timeout_seconds: float) -> str:
         """Return the text that ``POST path`` answers; for routes that keep nothing.
 
         Raises:
             ApiError, ConnectionFailed: as `get`.
         """
-        return self._request("POST", path, params=params, body=body).text
+        return self._request("POST", path, params=params, body=body, timeout_seconds=timeout_seconds).text
 
     @contextmanager
     def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:

@@ -40,6 +40,10 @@ def print_paths(graph: Graph, console: Console, *, named: bool) -> None:
             console.print()
     else:
         _print_leaves(gradients["output"]["name"], leaves, console)
+    if wrong := gradients.get("first_non_finite"):
+        where = wrong["source"] or wrong["pointer"] or wrong["operation"]
+        text = f"⚠ on the way back {wrong['name']} made the first gradient that is not finite: {where}"
+        console.print(Text(text, "bold red"))
     _print_check(gradients["check"], console)
 
 
@@ -129,12 +133,15 @@ def _print_check(check: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"not checked: {check.get('reason')}", "dim"))
         return
     worst = f"largest difference {figure(check.get('max_abs_difference'))}"
+    aside = f" ({check['reason']})" if check.get("reason") else ""
     if check["agrees"]:
-        text = f"✓ sums, autograd and finite differences agree in {check['dtype']}: {worst}"
+        text = f"✓ sums, autograd and finite differences agree in {check['dtype']}: {worst}{aside}"
         console.print(Text(text, "green"))
+    elif check.get("max_abs_difference") is None:
+        console.print(Text(f"✗ not every gradient is finite, so nothing can be compared{aside}", "yellow"))
     else:
-        reason = check.get("reason") or "the function may have a corner here"
-        console.print(Text(f"✗ sums, autograd and finite differences differ: {worst} ({reason})", "yellow"))
+        text = f"✗ finite differences differ: {worst}; the function has a corner or a jump here, or a gradient is stopped"
+        console.print(Text(text + aside, "yellow"))
 
 
 def _print_plain(leaves: Sequence[Mapping[str, Any]], console: Console) -> None:

@@ -13,6 +13,8 @@ SYMBOLS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "pow": "^", "neg": "−", "add_": "+=",
     "sub_": "−=", "mul_": "×=", "div_": "÷=", "gt": ">", "ge": "≥", "lt": "<", "le": "≤", "eq": "=", "ne": "≠",
 }  # fmt: skip
+BESIDE = "\u2003"
+"""Between a name and what stands beside it in the same line."""
 MAX_LETTERS = 36  # of a name
 MAX_ROW = 64
 _INLINE = 6  # elements of a vector that are written out
@@ -20,7 +22,10 @@ _ROWS = 4  # of a matrix that is written out, and columns
 
 
 def lines(box: Box, *, brief: bool = False) -> list[str]:
-    """Return what stands in a box, the name first. ``brief`` leaves out the spread of large tensors."""
+    """Return what stands in a box, the name first.
+
+    ``brief`` is for pictures with closed groups: one line for a name and what it is, and no spread of large tensors.
+    """
     subject = box.subject
     if isinstance(subject, Datum):
         rows = _datum(subject, clip(_short(subject.name, box)), brief=brief)
@@ -28,8 +33,14 @@ def lines(box: Box, *, brief: bool = False) -> list[str]:
         rows = [clip(SYMBOLS.get(subject.name, subject.name))]
     else:
         rows = _group(subject, box)
-    clipped = [clip(row, MAX_ROW) for row in [*rows, box.note]]
-    return [row for row in clipped if row] or ["?"]
+    clipped = [row for row in (clip(row, MAX_ROW) for row in [*rows, box.note]) if row] or ["?"]
+    joined = 1 + bool(box.note) if isinstance(subject, Frame) else int(_is_named_shape(subject))
+    return [BESIDE.join(clipped[: joined + 1]), *clipped[joined + 1 :]] if brief else clipped
+
+
+def _is_named_shape(subject: Datum | Operation) -> bool:
+    """Whether the second line is a shape that may stand beside the name."""
+    return isinstance(subject, Datum) and bool(subject.name) and _written(subject.value) is None
 
 
 def title(frame: Frame) -> str:

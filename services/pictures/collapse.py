@@ -9,7 +9,9 @@ from services.pictures.document import Document
 from services.pictures.frames import Nesting, Path
 
 AUTO_ITEMS = 48
-"""So many boxes a person takes in at a glance; the automatic choice stays below."""
+"""Graphs of so many boxes are shown whole."""
+GLANCE_ITEMS = 32
+"""So many boxes of a larger one a person takes in at a glance; the automatic choice stays below."""
 
 _LAYER_OPERATIONS = 3  # a batch norm has two; attention is worth a look inside
 _DEPTH = re.compile(r"depth:(\d{1,3})")
@@ -65,7 +67,9 @@ def leaves(nesting: Nesting, document: Document) -> frozenset[str]:
 
 
 def _automatic(nesting: Nesting, small: frozenset[str], count: Callable[[frozenset[str]], int]) -> frozenset[str]:
-    """Open level by level, whole levels only, as long as the picture stays small; layers if nothing else is closed."""
+    """Open everything where that is little; else level by level, whole levels only, layers never."""
+    if count(frozenset()) <= AUTO_ITEMS:
+        return frozenset()
     levels: dict[int, list[str]] = {}
     for key, path in chains(nesting).items():
         # Turns and calls open together with what they are turns and calls of.
@@ -74,11 +78,9 @@ def _automatic(nesting: Nesting, small: frozenset[str], count: Callable[[frozens
     closed = frozenset(nesting.frames)
     for level in sorted(levels):
         opened = closed - {key for key in levels[level] if key not in small}
-        if count(opened) > AUTO_ITEMS:
+        if count(opened) > GLANCE_ITEMS:
             break
         closed = opened
-    if closed <= small and count(frozenset()) <= AUTO_ITEMS:
-        return frozenset()
     return closed
 
 

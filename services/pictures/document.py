@@ -72,12 +72,14 @@ class Document:
     operations: dict[str, Operation]
     modules: dict[str, Module]
     loops: dict[str, tuple[str, int]]
-    """Pointer → "for" or "while", and turns."""
+    """Pointer → what the definition says of it (``while x > 1``), and turns."""
     branches: dict[str, str]
     """Pointer → condition."""
     outputs: frozenset[str]
     kept_and_left_out: tuple[int, int] | None
     """How many operations are in the document and how many ran beyond; None where all are."""
+    wrong_gradient: str | None
+    """The operation that made the first gradient that is not finite."""
 
     @property
     def has_gradients(self) -> bool:
@@ -96,7 +98,7 @@ def read(graph: Mapping[str, Any]) -> Document:
     data = {one["id"]: _datum(one) for one in graph["nodes"]}
     operations = {one["id"]: _operation(one) for one in graph["operations"]}
     modules = [_module(one) for one in graph.get("modules") or ()]
-    loops = {one["pointer"]: (str(one["kind"]), int(one["turns"])) for one in graph.get("loops") or ()}
+    loops = {one["pointer"]: (_said(one), int(one["turns"])) for one in graph.get("loops") or ()}
     cut = (graph.get("truncated") or {}).get("operations")
     branches = {one["pointer"]: str(one.get("condition") or "") for one in graph.get("branches") or ()}
     return Document(
@@ -107,7 +109,12 @@ def read(graph: Mapping[str, Any]) -> Document:
         branches,
         frozenset(graph.get("outputs") or ()),
         (int(cut["kept"]), int(cut["left_out"])) if cut else None,
+        ((graph.get("gradients") or {}).get("first_non_finite") or {}).get("operation"),
     )
+
+
+def _said(loop: Mapping[str, Any]) -> str:
+    return f"{loop['kind']} {loop.get('condition') or ''}".rstrip()
 
 
 def _datum(one: Mapping[str, Any]) -> Datum:

@@ -18,6 +18,7 @@ FrameKind = Literal["module", "call", "loop", "turn", "branch"]
 Path = tuple[str, ...]
 """Ids of frames, the outermost first."""
 
+_LETTERS = 40
 _Step = TypeVar("_Step")
 _CLASS = re.compile(r"^/modules/([^/]+)/")
 
@@ -149,8 +150,9 @@ class Nesting:
         return frame.id
 
     def _loop_label(self, pointer: str) -> str:
-        kind, turns = self._document.loops.get(pointer, ("loop", 0))
-        return f"↻ {kind}, {turns} turn{'' if turns == 1 else 's'}"
+        said, turns = self._document.loops.get(pointer, ("loop", 0))
+        short = said if len(said) <= _LETTERS else f"{said[:_LETTERS]}…"  # so that the turns are always read
+        return f"↻ {short} · {turns} turn{'' if turns == 1 else 's'}"
 
     def _without_readers(self) -> list[str]:
         """Operations that lead to no output, in order: mostly the conditions of loops and branches."""

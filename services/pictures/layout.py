@@ -12,9 +12,9 @@ from services.pictures.scene import Link, Scene
 from services.pictures.shapes import Outline
 
 MARGIN = 14.0
+_RANKS, _BRIEF_RANKS = 0.32, 0.22  # inches between ranks; an overview is a long chain that should fit on a wall
 _SIMPLEX_STEPS = 250.0
 LABEL_SIZE = 12
-ALARM = "⚠ first not finite"
 Point = tuple[float, float]
 
 
@@ -63,7 +63,7 @@ def sized(scene: Scene, outputs: frozenset[str], layers: frozenset[str], links: 
         if box.id in links:
             lines[0] = f"▸ {lines[0]}"
         if box.id == scene.alarm:
-            lines.append(ALARM)
+            lines.append(scene.alarm_text)
         if kind == "symbol" and len(lines) > 1:
             kind = "operation"
         found[box.id] = Sized(kind, lines, *shapes.size(kind, lines))
@@ -76,7 +76,8 @@ def to_dot(scene: Scene, sizes: Mapping[str, Sized], titles: Mapping[str, str]) 
     # Where boxes are many, long lines make the simplex of ranks and columns slow for a beauty that nobody sees.
     limit = f", nslimit={_SIMPLEX_STEPS / len(scene.boxes):.3f}" if len(scene.boxes) > _SIMPLEX_STEPS / 2 else ""
     out = [
-        f"digraph {{ graph [ranksep=0.32, nodesep=0.22, splines=true, remincross=true, newrank=true{limit}];",
+        f"digraph {{ graph [ranksep={_BRIEF_RANKS if scene.brief else _RANKS}, nodesep=0.22, splines=true, "
+        f"remincross=true, newrank=true{limit}];",
         'node [shape=box, fixedsize=true, label=""]; edge [arrowsize=0.7];',
     ]
     for what, key, _ in scene.walk():

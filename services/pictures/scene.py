@@ -48,7 +48,8 @@ class Scene:
     """Open frames, and the frames around each."""
     links: list[Link] = field(default_factory=list)
     alarm: str | None = None
-    """The box of the first operation whose result is not finite."""
+    """The box of the first operation whose result is not finite, else of the first such gradient."""
+    alarm_text: str = "⚠ first not finite"
 
     @property
     def brief(self) -> bool:
@@ -87,6 +88,8 @@ def compose(document: Document, nesting: Nesting, closed: frozenset[str]) -> Sce
         shown[operation.id] = _show(scene, nesting, operation, nesting.operations[operation.id], closed)
         if operation.first_non_finite and scene.alarm is None:
             scene.alarm = shown[operation.id]
+    if scene.alarm is None and document.wrong_gradient in shown:
+        scene.alarm, scene.alarm_text = shown[document.wrong_gradient], "⚠ first ∂ not finite"
     _link(scene, document, nesting, shown)
     _without_lonely_frames(scene, nesting)
     return scene

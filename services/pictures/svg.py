@@ -113,7 +113,9 @@ def _text(box: Box, one: Sized, place: Rect) -> list[str]:
     for index, line in enumerate(one.lines):
         weight = "bold" if index == 0 and named else None
         at = {"x": middle, "y": first + index * shapes.LINE_HEIGHT, "font-weight": weight}
-        parts.append(element("text", at, text_of(line)))
+        name, beside, rest = line.partition(captions.BESIDE)
+        light = [element("tspan", {"font-weight": "normal"}, text_of(beside + rest))] if beside else []
+        parts.append(element("text", at, text_of(name), *light))
     return parts
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from services.errors import InvalidRequest, Problem
 from services.pictures import collapse as opening
@@ -16,15 +17,15 @@ from services.pictures import engine, legend, svg
 from services.pictures.captions import title as caption
 from services.pictures.document import Document
 from services.pictures.flow import Flow, flow
-from services.pictures.frames import Nesting
+from services.pictures.frames import Nesting, Path
 from services.pictures.layout import Placed, Sized, placed, sized, to_dot
 from services.pictures.markup import FONT, element, number, text_of
 from services.pictures.scene import Scene, compose
 
 MAX_BOXES = 1_000
 """Of one picture; more is neither laid out in seconds nor read by anybody."""
-MAX_VIEW_BOXES = 1_600
-"""Of all views together; frames beyond are not opened by a click."""
+MAX_VIEW_BOXES = 900
+"""Of all views together; frames deeper than that reaches are not opened by a click, but by the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +83,7 @@ def _views(document: Document, nesting: Nesting, home: Scene, rest: Opening) -> 
     """The picture at rest first; then, from the outside in, one view for each frame that a click may open."""
     around = opening.chains(nesting)
     closed, layers = rest.closed, rest.layers
-    states: dict[str, tuple[frozenset[str], Scene]] = {"": (closed, home)}
-    boxes = len(home.boxes)
-    for key in sorted(closed - layers, key=lambda one: len(around.get(one, ()))):
-        if key not in around:
-            continue
-        state = closed - set(around[key])
-        scene = compose(document, nesting, state)
-        if boxes + len(scene.boxes) > MAX_VIEW_BOXES:
-            break
-        boxes += len(scene.boxes)
-        states[key] = (state, scene)
+    states = {"": (closed, home)} | _openings(document, nesting, rest, around, MAX_VIEW_BOXES - len(home.boxes))
     stem = (
         "g"
         + hashlib.sha256(repr([(key, sorted(scene.boxes)) for key, (_, scene) in states.items()]).encode()).hexdigest()[
@@ -104,7 +95,7 @@ def _views(document: Document, nesting: Nesting, home: Scene, rest: Opening) -> 
     for key, (state, scene) in states.items():
         links = {one: names[one] for one in scene.boxes if one in names}
         for open_frame in scene.frames:
-            if open_frame in closed:  # opened by a click: its title closes it again
+            if open_frame in names:  # opened by a click: its title closes it again
                 outer = [one for one in around[open_frame][:-1] if one in names]
                 links[open_frame] = names[outer[-1] if outer else ""]
         titles = {one: ("▾ " if one in links else "") + caption(nesting.frames[one]) for one in scene.frames}
@@ -113,16 +104,45 @@ def _views(document: Document, nesting: Nesting, home: Scene, rest: Opening) -> 
     return made
 
 
+def _openings(
+    document: Document, nesting: Nesting, rest: Opening, around: Mapping[str, Path], left: int
+) -> dict[str, tuple[frozenset[str], Scene]]:
+    """Return the states that a click leads to, whole levels only: what opens in one place opens in its like."""
+    found: dict[str, tuple[frozenset[str], Scene]] = {}
+    parts = {key for key, frame in nesting.frames.items() if frame.kind in ("turn", "call") and key in around}
+    keys = sorted((key for key in rest.closed - rest.layers - parts if key in around), key=lambda one: len(around[one]))
+    for _, level in groupby(keys, key=lambda one: len(around[one])):
+        opened = [(key, set(around[key])) for key in level]
+        # Turns and calls open together with what they are turns and calls of.
+        states = [(key, rest.closed - some - {one for one in parts if around[one][-2] in some}) for key, some in opened]
+        scenes = {key: (state, compose(document, nesting, state)) for key, state in states}
+        left -= sum(len(scene.boxes) for _, scene in scenes.values())
+        if left < 0:
+            break
+        found |= scenes
+    return found
+
+
 def _content(document: Document, nesting: Nesting, view: _View, place: Placed, scale: Flow) -> tuple[float, float, str]:
     """Return width, height and content of one view with its legend."""
     drawing = svg.Drawing(view.scene, view.sizes, place, nesting.frames, view.titles, view.links, scale)
-    notes = [note for note in (scale.legend(), legend.truncated(document)) if note]
+    notes = [scale.legend(), legend.truncated(document), _not_opened(view)]
     kinds = [one.outline for one in view.sizes.values()]
-    wide, high, below = legend.draw(kinds, notes, place.wide)
+    wide, high, below = legend.draw(kinds, [note for note in notes if note], place.wide)
     shift = max(0.0, (wide - place.wide) / 2)
     moved = element("g", {"transform": f"translate({number(shift)} 0)"}, svg.draw(drawing))
     lower = element("g", {"transform": f"translate(0 {number(place.high)})"}, below)
     return max(wide, place.wide), place.high + high, moved + "\n" + lower
+
+
+def _not_opened(view: _View) -> str:
+    """Return what the legend says where a click opens some closed groups and not all."""
+    groups = {key for key, one in view.sizes.items() if one.outline == "group"}
+    return (
+        "a group without ▸ opens in a picture of its own: collapse=none, depth:N, or paths"
+        if groups - set(view.links)
+        else ""
+    )
 
 
 def _document(views: Sequence[_View], drawn: Sequence[tuple[float, float, str]], title: str) -> str:

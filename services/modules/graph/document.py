@@ -261,7 +261,7 @@ def _useful(capture: Capture, outputs: list[Node]) -> set[Operation]:
 
 def _is_finite(node: Node) -> bool:
     value = node.tensor_value()
-    return not value.is_floating_point() or bool(torch.isfinite(value).all())
+    return not (value.is_floating_point() or value.is_complex()) or bool(torch.isfinite(value).all())
 
 
 def _non_finite(capture: Capture, first: Operation | None) -> dict[str, Any] | None:

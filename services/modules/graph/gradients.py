@@ -17,7 +17,7 @@ from services.modules.graph.nodes import Node, Operation
 from services.modules.graph.path_document import MAX_LISTED_LEAVES, PathWriter
 from services.modules.graph.paths import MAX_PULLS, Budget, Listing, list_paths
 from services.modules.graph.subject import Subject
-from services.modules.graph.sweep import Sweep, gradients_of, sweep
+from services.modules.graph.sweep import Sweep, first_non_finite, gradients_of, sweep
 from services.modules.graph.values import described, number, value_of
 
 _CHECK_SWEEPS = 3.0
@@ -119,6 +119,7 @@ def differentiate(
             "value": value_of(value),
         },
         "leaves": rows,
+        "first_non_finite": _place(first_non_finite(found, capture.operations)),
         "replay": {
             "operations": len(found.follows),
             "products": found.replays.pulls,
@@ -168,6 +169,13 @@ def _leaf(
         "paths": writer.paths(leaf, listing),
         "check": check and check.document(),
     }
+
+
+def _place(operation: Operation | None) -> dict[str, Any] | None:
+    if operation is None:
+        return None
+    site = operation.site
+    return {"operation": operation.id, "name": operation.name, "pointer": site.pointer, "source": site.source}
 
 
 def _output_index(names: list[str], differentiable: list[bool], wanted: Wanted) -> int:

@@ -90,6 +90,21 @@ def _step_back(found: Sweep, operation: Operation, position: int, node: Node) ->
         found.counts[source] = found.counts.get(source, 0) + found.counts[node]
 
 
+def first_non_finite(found: Sweep, operations: Sequence[Operation]) -> Operation | None:
+    """Return the operation that first, on the way back, made a NaN or an infinity of a finite gradient."""
+    bad = {node for node, gradient in found.gradients.items() if not bool(torch.isfinite(gradient).all())}
+    for operation in reversed(operations):
+        arrived = any(node in bad for node in operation.outputs)
+        made = (node for slot, node in enumerate(operation.inputs) if not math.isfinite(_flow(found, operation, slot)))
+        if not arrived and any(node in bad for node in made):
+            return operation
+    return None
+
+
+def _flow(found: Sweep, operation: Operation, slot: int) -> float:
+    return found.flows.get((operation.number, slot), 0.0)
+
+
 def gradients_of(
     output: torch.Tensor, leaves: Sequence[torch.Tensor], cotangent: torch.Tensor
 ) -> tuple[torch.Tensor | None, ...]:

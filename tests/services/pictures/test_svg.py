@@ -136,8 +136,8 @@ def test_a_shared_layer_is_drawn_once_and_reached_each_time(pictures):
 
 def test_loops_show_their_turns_and_branches_the_way_taken(pictures):
     frames = view(pictures["shared"][1]).frames
-    labels = re.findall(r">(↻ for, 3 turns|turn \d|if h\.norm\(\) &lt; 0\.8 → then)<", pictures["shared"][1])
-    assert set(labels) == {"↻ for, 3 turns", "turn 1", "turn 2", "turn 3", "if h.norm() &lt; 0.8 → then"}
+    labels = re.findall(r">(↻ for · 3 turns|turn \d|if h\.norm\(\) &lt; 0\.8 → then)<", pictures["shared"][1])
+    assert set(labels) == {"↻ for · 3 turns", "turn 1", "turn 2", "turn 3", "if h.norm() &lt; 0.8 → then"}
     (loop,) = [rect for kind, _, rect in frames if kind == "loop"]
     assert all(loop.holds(rect) for kind, _, rect in frames if kind in ("turn", "module"))
     assert not any(loop.overlaps(rect) for kind, _, rect in frames if kind == "branch")

@@ -245,3 +245,15 @@ def test_deep_graphs_whose_products_shrink_still_have_paths_listed():
     paths = leaf(traced(shrinking, {"x": 1.0}, gradients={"limit": 4}), "x")["paths"]
     assert (paths["listed"], paths["count"]) == (4, str(2**150))
     assert paths["items"][0]["contribution"]["value"] == pytest.approx(0.5**150, rel=1e-9)
+
+
+def test_the_first_operation_that_makes_a_gradient_that_is_not_finite_is_named():
+    """The square root of zero is zero, but its slope is infinite: forward all is well."""
+    steps = ["a = self.w * x", "b = torch.sqrt(a)", "return b.sum()"]
+    made = traced(net(steps, [{"w": {"parameter": "zeros(3)"}}]), {"x": [1.0, 1.0, 1.0]})
+    assert made["first_non_finite"] is None
+    found = made["gradients"]["first_non_finite"]
+    assert (found["name"], found["source"]) == ("sqrt", "b = torch.sqrt(a)")
+    marked = next(one for one in made["operations"] if one["id"] == found["operation"])
+    assert marked["input_gradients"] == ["Infinity"]
+    assert traced(PRODUCT, {"x1": 1.0, "x2": 3.0})["gradients"]["first_non_finite"] is None
