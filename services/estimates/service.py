@@ -70,6 +70,8 @@ def _why_no_probe(device: str, work: Work, may_probe: bool) -> str:
         return "A probe runs on the CPU and cannot tell."
     if work.setup["execution"] == "static":
         return "A probe does not capture graphs."
+    if "processes" in work.setup:
+        return "A probe runs in one process."
     return "A probe did not come to an end." if may_probe else "Validate the request, and a probe is made."
 
 
@@ -92,7 +94,7 @@ def _from_past(own: list[Timing], work: Work) -> _Found | None:
 def _from_probe(
     subject: Subject, own: list[Timing], work: Work, preflight: Preflight, *, may_probe: bool
 ) -> _Found | None:
-    if work.setup["execution"] == "static":  # a probe does not capture
+    if work.setup["execution"] == "static" or "processes" in work.setup:  # a probe neither captures nor shares
         return None
     payload = _payload(subject, work)
     report = preflight.measured(PROBE, payload)

@@ -35,6 +35,7 @@ class Work:
 def work_of(resolved: Mapping[str, Any], *, operations_per_sample: int | None, steps: int | None = None) -> Work | None:
     """Return the work of a resolved plan, or of its first ``steps``; None while it leaves its batch size open."""
     data, training = resolved["data"], resolved["training"]
+    processes = resolved["resources"].get("processes", 1)
     if not isinstance(data["batch_size"], int):
         return None
     made = training["total_steps"] if steps is None else steps
@@ -44,7 +45,8 @@ def work_of(resolved: Mapping[str, Any], *, operations_per_sample: int | None, s
         batch_size=data["batch_size"],
         operations_per_sample=operations_per_sample,
         setup={name: training[name] for name in ("precision", "execution", "reproducible")}
-        | {"optimizer": training["optimizer"]["type"]},
+        | {"optimizer": training["optimizer"]["type"]}
+        | ({"processes": processes} if processes > 1 else {}),
     )
 
 

@@ -101,6 +101,17 @@ def test_the_tenants_own_jobs_of_the_same_model_come_first(database, tenant_id, 
     assert found["low_seconds"] < found["likely_seconds"] < found["high_seconds"]
 
 
+def test_jobs_in_several_processes_are_compared_with_their_like_alone(database, tenant_id, resolved, settings):
+    run(database, tenant_id, resolved, seconds=2.0)
+    shared = {**resolved, "resources": {"device": "cpu", "gpus": None, "processes": 2}}
+    probing = Preflight(settings, {"step_seconds": 9.0, "forward_seconds": 9.0, "steps": 3})
+    found = ask(database, tenant_id, shared, probing, may_probe=True)
+    assert (found["basis"], probing.asked) == (None, 0)
+    assert "one process" in found["detail"]
+    run(database, tenant_id, shared, seconds=1.0)
+    assert ask(database, tenant_id, shared, probing)["samples"] == 1
+
+
 def test_of_others_jobs_only_the_speed_is_used_never_that_they_have_the_same_model(
     database, tenant_id, resolved, settings
 ):

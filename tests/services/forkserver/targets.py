@@ -162,3 +162,37 @@ def lock_later(payload, channel):
 
 def nap():
     time.sleep(0.7)
+
+
+def meet_and_lock(payload, channel):
+    """Do what the processes of one job do: fork, talk over loopback, lock; then try what they must not."""
+    import threading
+
+    from services.forkserver.isolation import lock
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    pid = os.fork()
+    if pid == 0:
+        met = socket.create_connection(listener.getsockname(), timeout=5)
+        lock()
+        met.sendall(_attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)).encode())
+        os._exit(0)
+    met, _ = listener.accept()
+    outside = _attempt(lambda: socket.create_connection(("127.0.0.1", payload["port"]), timeout=2))
+    waiting = threading.Event()
+    found = []
+    thread = threading.Thread(target=lambda: (waiting.wait(), found.append(_attempt(lambda: os.fork() or os._exit(0)))))
+    thread.start()
+    locked = lock()
+    waiting.set()
+    thread.join()
+    outcomes = {
+        "locked": locked,
+        "sibling": met.recv(100).decode(),  # what is open stays so
+        "outside": outside,
+        "thread": found[0],
+        "tcp": _attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)),
+        "fork": _attempt(lambda: os.fork() or os._exit(0)),
+        "sibling_is_killed": _attempt(lambda: os.kill(pid, signal.SIGKILL)),
+    }
+    channel.emit({"isolation": list(channel.isolation), "outcomes": outcomes})

@@ -194,6 +194,18 @@ def test_a_child_that_may_start_programs_can_give_that_up_in_all_its_threads(ser
     ]
 
 
+def test_siblings_meet_over_loopback_and_then_lock_the_door_behind_them(server):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        payload = {"port": listener.getsockname()[1]}
+        (event,), ending = run(server, "meet_and_lock", payload, limits=Limits(siblings=True))
+    assert ending == Exit(0, None)
+    outcomes = event["outcomes"]
+    if "network_namespace" in event["isolation"]:  # its loopback interface is not that of the machine
+        assert outcomes["outside"] == "ConnectionRefusedError"
+    denied = dict.fromkeys(("sibling", "thread", "tcp", "fork", "sibling_is_killed"), "PermissionError")
+    assert {**outcomes, "outside": None} == {"locked": True, "outside": None, **denied}
+
+
 def test_the_walls_are_reported(server):
     (event,), _ = run(server, "echo")
     assert {"resource_limits", "no_new_privs", "parent_death_signal"} <= set(event["isolation"])

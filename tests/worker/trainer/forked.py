@@ -23,7 +23,8 @@ class Forked(Line):
         self.log = folder / "trainer.log"
         self.job = job
         siblings = job["resources"]["processes"] > 1
-        limits = Limits(memory_bytes=4 << 30, open_files=1024, siblings=siblings)
+        memory = 0 if job["device"] == "cuda" else 4 << 30  # CUDA reserves far more than it uses
+        limits = Limits(memory_bytes=memory, open_files=1024, siblings=siblings)
         self.child = server.spawn(target, job, limits=limits, directory=folder, log=self.log)
 
     def until(self, condition, seconds=60):

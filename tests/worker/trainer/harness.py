@@ -75,6 +75,7 @@ def make_job(folder, *, model=MLP, dataset="digits", data=None, checkpoints=None
         **resolved,
         "data": {**resolved["data"], "file": str(file.path), "sha256": file.sha256},
         "device": "cpu",
+        "resources": {"device": "cpu", "gpus": None, "processes": 1},
         "threads": 1,
         "max_runtime_seconds": 600,
         "resume": None,

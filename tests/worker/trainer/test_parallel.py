@@ -125,3 +125,39 @@ def test_dropout_differs_between_processes(tmp_path, cache, fork_server):
     alone = train({**job, "output": str(tmp_path / "alone")})
     together = train_forked(fork_server, in_processes(job, 2), tmp_path / "together")
     assert together.series("train/loss") != alone.series("train/loss")
+
+
+OVERFLOWING = {  # from the sixth step on, in the second process's rows alone
+    "modules": {
+        "Overflowing": {
+            "init": [{"head": "Linear(64, 10)"}],
+            "forward": [
+                "y = self.head(x)",
+                {"if": "self.training", "then": ["y = y + torch.exp(y[-1:].abs().max() * 80) * 0"]},
+                "return y",
+            ],
+        }
+    },
+    "model": "Overflowing()",
+}
+ADAM = {"type": "Adam", "lr": 0.02}
+
+
+def test_a_loss_that_is_not_finite_in_one_process_fails_the_job_at_that_step(tmp_path, cache, fork_server):
+    job = make_job(tmp_path, model=OVERFLOWING, cache=cache, data=BATCHES, optimizer=ADAM, epochs=8)
+    line = train_forked(fork_server, in_processes(job, 2), tmp_path / "together")
+    assert line.last["error"]["code"] == "non_finite_loss"
+    assert line.last["step"] > 1
+    assert max(line.series("train/loss")) == line.last["step"]
+
+
+def test_a_step_that_is_not_finite_in_one_process_is_skipped_in_all(tmp_path, cache, fork_server):
+    job = make_job(
+        tmp_path, model=OVERFLOWING, cache=cache, data=BATCHES, optimizer=ADAM, epochs=8, on_non_finite="skip"
+    )
+    line = train_forked(fork_server, in_processes(job, 2), tmp_path / "together")
+    skipped = line.series("train/skipped_steps")
+    assert skipped
+    assert all(torch.isfinite(tensor).all() for tensor in read(final(line))[0].values())
+    losses = line.series("train/loss")
+    assert [step for step, loss in losses.items() if loss != loss] == list(skipped)
