@@ -23,6 +23,7 @@ from api import (
     models,
     openapi,
     predictions,
+    sweeps,
 )
 from api.body import BodyLimits
 from api.dependencies import Parts, authenticated
@@ -79,6 +80,7 @@ def _private() -> APIRouter:
         graphs,
         graph_static,
         datasets,
+        sweeps,
         catalog,
     ):
         root.include_router(resource.router)

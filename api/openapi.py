@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import checkpoint_views, dataset_views, examples, graph_views, prediction_views, views
+from api import checkpoint_views, dataset_views, examples, graph_views, prediction_views, sweep_views, views
 from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
 from services.graphs.schema import CaptureRequest, CompareRequest, GraphDiffRequest, GraphRequest
@@ -18,6 +18,7 @@ from services.jobs.again import ForkRequest
 from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
 from services.predictions.schema import PredictRequest
+from services.sweeps.schema import SweepRequest
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -132,6 +133,7 @@ def _schemas() -> dict[str, Any]:
         (CaptureRequest, "validation"),
         (CompareRequest, "validation"),
         (PredictRequest, "validation"),
+        (SweepRequest, "validation"),
     ]
     pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]

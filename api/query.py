@@ -96,7 +96,7 @@ class JobsQuery(PageQuery):
         extra: Mapping[str, Any] = self.model_extra or {}
         problems = [_unknown(name) for name in extra if not name.startswith(_LABEL) or name == _LABEL]
         problems += [_repeated(name) for name, value in extra.items() if not isinstance(value, str)]
-        problems += [_no_state(state) for state in self.status if state not in STATES]
+        problems += [_no_state(state, STATES) for state in self.status if state not in STATES]
         if problems:
             raise InvalidRequest(problems)
         return {name.removeprefix(_LABEL): value for name, value in extra.items()}
@@ -179,6 +179,16 @@ async def no_query(request: Request) -> None:
         raise InvalidRequest([_unknown(name) for name in unknown])
 
 
+def unknown_states(states: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a filter by states that there are not.
+
+    Raises:
+        InvalidRequest: ``unknown_value``.
+    """
+    if problems := [_no_state(state, known) for state in states if state not in known]:
+        raise InvalidRequest(problems)
+
+
 def query_problems(pydantic_errors: Sequence[Mapping[str, Any]]) -> list[Problem]:
     """Translate what pydantic found in path, query and header parameters into our codes."""
     return [_problem(error) for error in pydantic_errors]
@@ -218,7 +228,7 @@ def _repeated(name: str) -> Problem:
     return ParameterProblem("duplicate_name", f"`{shown}` is given twice.", parameter=shown)
 
 
-def _no_state(state: str) -> Problem:
-    hint = f"One of {', '.join(STATES)}."
+def _no_state(state: str, known: Sequence[str]) -> Problem:
+    hint = f"One of {', '.join(known)}."
     detail = f"There is no state `{state[:_SHOWN_CHARACTERS]}`."
     return ParameterProblem("unknown_value", detail, hint=hint, parameter="status")

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -40,13 +40,18 @@ def list_answer(page: Page) -> Response:
 
 def csv_answer(metrics: Mapping[str, Any]) -> Response:
     """Return metrics as rows of series, step and value; what JSON cannot say is spelt out (``nan``, ``-infinity``)."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["series", "step", "value"])
+    rows: list[list[str]] = [["series", "step", "value"]]
     for name, series in metrics["series"].items():
         spelled = {one["step"]: one["value"] for one in series["non_finite"]}
         for step, value in zip(series["steps"], series["values"], strict=True):
-            writer.writerow([name, step, spelled.get(step, "nan") if value is None else repr(value)])
+            rows.append([name, str(step), spelled.get(step, "nan") if value is None else repr(value)])
+    return csv_rows(rows)
+
+
+def csv_rows(rows: Iterable[Sequence[str]]) -> Response:
+    """Return rows of text as CSV; the first names the columns."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
     return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers={"Vary": "Accept"})
 
 

@@ -122,7 +122,9 @@ class JobView(View):
     model: dict[str, Any] = Field(description="sha256 of the canonical definition, and parameter counts.")
     preflight: dict[str, Any] = Field(description="Shapes at each layer, parameters, memory, operations.")
     estimate: EstimateView | None = Field(description="As it was given when the job was submitted.")
-    origin: dict[str, str] | None = Field(description="The job that this one was made from: `{kind, job_id}`.")
+    origin: dict[str, Any] | None = Field(
+        description="What this job was made from: `{kind, job_id}`, or `{kind, sweep_id, trial}`."
+    )
     request: dict[str, Any] = Field(description="What you sent.")
     resolved: dict[str, Any] = Field(description="The same with every default filled in and the seed chosen.")
     links: dict[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from services.db import dataset_models, timing_models  # noqa: F401 - their tables belong to the metadata
+from services.db import dataset_models, sweep_models, timing_models  # noqa: F401 - their tables belong to the metadata
 from services.db.models import Base
 
 

@@ -127,12 +127,12 @@ class Conflict(ModelwrightError):
 
 
 class AlreadyTerminal(Conflict):
-    """The job has already ended."""
+    """The job, or the sweep, has already ended."""
 
     code = "already_terminal"
 
-    def __init__(self, state: str) -> None:
-        super().__init__(f"The job has already ended: it is {state}.")
+    def __init__(self, state: str, *, what: str = "job") -> None:
+        super().__init__(f"The {what} has already ended: it is {state}.")
         self.state = state
 
 

@@ -7,7 +7,11 @@ import logging
 from celery import Celery
 
 RING = "worker.ring"
+RING_SWEEPS = "worker.ring_sweeps"
+MAINTENANCE_QUEUE = "maintenance"
+"""What the scheduler listens to."""
 _SECONDS = 2
+_RING_EXPIRES_SECONDS = 10.0  # the scheduler looks every few seconds anyway; a backlog of rings is worth nothing
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +41,20 @@ class Doorbell:
 
     def ring(self, job_id: str, device: str) -> bool:
         """Say that ``job_id`` waits for a ``device``; return whether the message was taken within about 2 s."""
-        try:
-            self._celery.send_task(RING, args=[job_id], queue=queue_name(device), retry=False, ignore_result=True)
-        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the job is safe in PostgreSQL
-            log.warning("doorbell not rung for %s: %s", job_id, error)
-            return False
-        return True
+        return self._send(RING, [job_id], queue_name(device))
+
+    def ring_sweeps(self) -> bool:
+        """Say that there is something to do for sweeps: a new one, or the end of a trial."""
+        return self._send(RING_SWEEPS, [], MAINTENANCE_QUEUE, expires=_RING_EXPIRES_SECONDS)
 
     def close(self) -> None:
         """Close the connections to Redis."""
         self._celery.close()
+
+    def _send(self, task: str, arguments: list[str], queue: str, *, expires: float | None = None) -> bool:
+        try:
+            self._celery.send_task(task, args=arguments, queue=queue, expires=expires, retry=False, ignore_result=True)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the work is safe in PostgreSQL
+            log.warning("%s not rung for %s: %s", task, arguments, error)
+            return False
+        return True

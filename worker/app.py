@@ -5,13 +5,12 @@ from __future__ import annotations
 from celery import Celery
 
 from services.config import load_settings
-from services.queue import queue_name
+from services.queue import MAINTENANCE_QUEUE, queue_name
 
 RECOVER = "worker.recover"
 RECOVER_SECONDS = 5.0
 COLLECT = "worker.collect"
 COLLECT_SECONDS = 60.0  # it looks at every chunk: not so often that a large store feels it
-MAINTENANCE_QUEUE = "maintenance"
 
 settings = load_settings()
 

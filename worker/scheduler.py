@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from celery.signals import beat_embedded_init, worker_process_init
+from celery.signals import beat_embedded_init, worker_process_init, worker_ready, worker_shutdown
 
+from services.queue import MAINTENANCE_QUEUE, RING_SWEEPS
 from worker import tasks
-from worker.app import MAINTENANCE_QUEUE, app
+from worker.app import app, settings
 from worker.orphans import die_with_main
+from worker.sweeps import SweepDriver
+
+_drivers: list[SweepDriver] = []
+"""The one of this process, once it is the scheduler."""
 
 
 def main() -> None:
@@ -14,6 +19,26 @@ def main() -> None:
     worker_process_init.disconnect(tasks.open_slot)  # no training here: no fork server, no claims
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["worker", "--beat", "--pool=solo", "--concurrency=1", f"--queues={MAINTENANCE_QUEUE}", *quiet])
+
+
+@app.task(name=RING_SWEEPS)  # type: ignore[untyped-decorator]  # celery ships no types
+def ring_sweeps() -> None:
+    """Have sweeps looked after at once."""
+    for driver in _drivers:
+        driver.ring()
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _start_driver(**_: object) -> None:
+    """Not before: beat's process is forked by then, and holds no copy of the driver's connections."""
+    _drivers.append(SweepDriver(settings))
+    _drivers[0].start()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _stop_driver(**_: object) -> None:
+    for driver in _drivers:
+        driver.close()
 
 
 @beat_embedded_init.connect  # type: ignore[untyped-decorator]  # celery ships no types

@@ -25,6 +25,7 @@ class Claim:
     epoch: int
     attempt: int
     resolved: dict[str, Any]
+    origin: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def claim_next(session: Session, *, owner: str, devices: Sequence[str], lease_se
     if job is None:
         return None
     add_event(session, job, "job.state_changed", {"state": "starting", "reason": None, "attempt": job.attempt})
-    return Claim(job.id, job.tenant_id, job.epoch, job.attempt, job.resolved)
+    return Claim(job.id, job.tenant_id, job.epoch, job.attempt, job.resolved, job.origin)
 
 
 def renew(session: Session, claim: Claim, *, lease_seconds: float) -> None:

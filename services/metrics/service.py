@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from services.jobs.queries import get_job
 from services.metrics import repository, series
 from services.metrics.repository import Segment
+from services.metrics.series import Steps, Values
 
 MAX_POINTS = 1000
 """The hard cap on points of one series in one answer."""
@@ -76,3 +77,9 @@ def _render(segments: list[Segment], after_step: int | None, max_points: int, la
     fewer_steps, fewer_values = series.downsample(steps, values, max_points)
     shown = series.to_json(fewer_steps, fewer_values)
     return {**shown, "count": len(steps), "downsampled": len(fewer_steps) < len(steps)}
+
+
+def full_series(session: Session, *, job_id: str, name: str) -> tuple[Steps, Values]:
+    """Return every point of one series, for whoever decides by it; both are empty when there is none yet."""
+    found = repository.segments(session, job_id=job_id, names=[name], after_step=None)
+    return series.unpack(b"".join(one.steps for one in found), b"".join(one.values for one in found))

@@ -1,0 +1,1 @@
+"""Sweeps: one job request, many values for its fields, the best of them."""

@@ -1,0 +1,164 @@
+"""What clients do to sweeps: create, check, look at, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.orm import Session
+
+from services.db.after_commit import after_commit
+from services.db.sweep_models import ENDED_SWEEP_STATES, Sweep
+from services.errors import AlreadyTerminal, InvalidRequest, NotFound, Problem, QuotaExceeded
+from services.idempotency import service as idempotency
+from services.identifiers import check_id, new_id
+from services.pages import Page
+from services.preflight import Preflight
+from services.queue import Doorbell
+from services.sweeps import repository
+from services.sweeps.ending import cancel_open, finish, settle
+from services.sweeps.resolve import resolve
+from services.sweeps.views import sweep_view
+
+MAX_ACTIVE = 100
+"""Sweeps of one tenant that have not ended: each costs the driver a look every few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """The answer to a create: the sweep, and whether an earlier request with the same key made it."""
+
+    sweep: dict[str, Any]
+    replayed: bool
+
+
+def create(
+    session: Session,
+    *,
+    tenant_id: str,
+    body: dict[str, Any],
+    preflight: Preflight,
+    doorbell: Doorbell,
+    idempotency_key: str | None = None,
+) -> Creation:
+    """Check a sweep and store it; trials begin when the driver, rung after the commit, takes it up.
+
+    Raises:
+        InvalidRequest: with every problem of the request; those of the base job lie below ``/base``.
+        QuotaExceeded: too many of the tenant's sweeps have not ended.
+        IdempotencyInProgress, IdempotencyMismatch, MalformedRequest: see `services.idempotency.service`.
+        Unavailable: the definition could not be checked right now.
+    """
+    if idempotency_key is not None:
+        answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
+        if answer is not None:
+            return Creation(answer, replayed=True)
+    resolved, _ = resolve(session, tenant_id, body, preflight)
+    _check_quota(session, tenant_id)
+    sweep = Sweep(id=new_id("swp"), tenant_id=tenant_id, name=body.get("name"), request=body, resolved=resolved)
+    session.add(sweep)
+    session.flush()
+    view = sweep_view(sweep, {}, None, None)
+    if idempotency_key is not None:
+        idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
+    after_commit(session, doorbell.ring_sweeps)
+    return Creation(view, replayed=False)
+
+
+def validate(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> dict[str, Any]:
+    """Check a sweep as `create` does, and return what it would try and the preflight report of its base.
+
+    Raises:
+        InvalidRequest, Unavailable: as `create`.
+    """
+    resolved, report = resolve(session, tenant_id, body, preflight)
+    return {"object": "sweep_validation", "valid": True, "resolved": resolved, "preflight": report}
+
+
+def get_sweep(session: Session, *, tenant_id: str, sweep_id: str) -> dict[str, Any]:
+    """Return one sweep's view.
+
+    Raises:
+        NotFound: the tenant has no such sweep.
+        InvalidRequest: ``invalid_id``.
+    """
+    return _views(session, [find_sweep(session, tenant_id=tenant_id, sweep_id=sweep_id)])[0]
+
+
+def list_sweeps(
+    session: Session, *, tenant_id: str, limit: int = 20, after: str | None = None, states: Sequence[str] = ()
+) -> Page:
+    """Return a page of the tenant's sweeps, newest first.
+
+    Raises:
+        InvalidRequest: ``invalid_cursor``.
+    """
+    try:
+        cursor = after and check_id(after, "swp")
+    except InvalidRequest:
+        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None
+    rows = repository.page(session, tenant_id=tenant_id, limit=limit + 1, after=cursor, states=states)
+    return Page.of(_views(session, rows), limit=limit)
+
+
+def request_cancel(session: Session, *, tenant_id: str, sweep_id: str, doorbell: Doorbell) -> dict[str, Any]:
+    """Cancel a sweep and its jobs: what waits at once, what trains within seconds; asking twice is asking once.
+
+    Raises:
+        NotFound: the tenant has no such sweep.
+        AlreadyTerminal: it has ended.
+        InvalidRequest: ``invalid_id``.
+    """
+    sweep = repository.find_locked(session, tenant_id=tenant_id, sweep_id=check_id(sweep_id, "swp"))
+    if sweep is None:
+        raise NotFound()
+    if sweep.state in ENDED_SWEEP_STATES:
+        raise AlreadyTerminal(sweep.state, what="sweep")
+    if sweep.cancel_requested_at is None:
+        sweep.cancel_requested_at = sweep.updated_at = func.now()
+        sweep.state, sweep.reason = "cancelling", "cancel_requested"
+        cancel_open(session, sweep, reason="sweep_cancelled")
+        settle(session, sweep)
+        if not repository.open_trials(session, sweep_id=sweep.id):
+            finish(session, sweep)
+        session.flush()
+        session.refresh(sweep)
+        after_commit(session, doorbell.ring_sweeps)
+    return _views(session, [sweep])[0]
+
+
+def find_sweep(session: Session, *, tenant_id: str, sweep_id: str) -> Sweep:
+    """Return the row of a sweep.
+
+    Raises:
+        NotFound, InvalidRequest: as `get_sweep`.
+    """
+    sweep = repository.find(session, tenant_id=tenant_id, sweep_id=check_id(sweep_id, "swp"))
+    if sweep is None:
+        raise NotFound()
+    return sweep
+
+
+def _views(session: Session, sweeps: Sequence[Sweep]) -> list[dict[str, Any]]:
+    counts = repository.counts(session, sweep_ids=[sweep.id for sweep in sweeps])
+    modes = {sweep.id: sweep.resolved["objective"]["mode"] for sweep in sweeps}
+    best = repository.best_trials(session, sweep_ids=modes)
+    jobs = [trial.job_id for trial in best.values() if trial.job_id is not None]
+    kept = repository.checkpoints(session, job_ids=jobs)
+    views = []
+    for sweep in sweeps:
+        trial = best.get(sweep.id)
+        checkpoint = kept.get(trial.job_id) if trial is not None and trial.job_id is not None else None
+        views.append(sweep_view(sweep, counts[sweep.id], trial, checkpoint))
+    return views
+
+
+def _check_quota(session: Session, tenant_id: str) -> None:
+    unfinished = repository.count_active(session, tenant_id=tenant_id)
+    if unfinished >= MAX_ACTIVE:
+        raise QuotaExceeded(
+            f"{MAX_ACTIVE} sweeps of this tenant have not ended; that is the limit.",
+            hint="Wait for some to finish, or cancel them.",
+        )
