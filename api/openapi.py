@@ -23,7 +23,7 @@ from services.sweeps.schema import SweepRequest
 Responses = dict[int | str, dict[str, Any]]
 
 _REF = "#/components/schemas/{model}"
-_VIEWS = (views, checkpoint_views, dataset_views, graph_views, prediction_views)
+_VIEWS = (views, checkpoint_views, dataset_views, graph_views, prediction_views, sweep_views)
 _PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 _DESCRIPTION = """POST a model, get it trained.
 

@@ -45,6 +45,10 @@ class SweepView(View):
         "`cancel_requested`."
     )
     progress: SweepProgressView
+    open: list[dict[str, Any]] = Field(
+        description="Trials that wait or train: `number`, `state`, `parameters`, `step`, `total_steps`, `latest`, "
+        "`job_id`."
+    )
     best: BestTrialView | None
     strategy: Literal["grid", "random", "tpe"]
     objective: dict[str, str]

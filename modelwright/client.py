@@ -15,7 +15,8 @@ from modelwright.errors import RETRY_STATUSES, ConnectionFailed, JobFailed, NotF
 from modelwright.graph_calls import GraphCalls
 from modelwright.live import as_definition
 from modelwright.model_calls import ModelCalls
-from modelwright.requests import path
+from modelwright.requests import address, path
+from modelwright.sweep_calls import SweepCalls
 
 if TYPE_CHECKING:
     from modelwright.download import Progress
@@ -28,7 +29,7 @@ _SLOWEST_POLL_SECONDS = 1.0
 _OUTAGE_SECONDS = 300.0  # a watcher outlives a restart of the service
 
 
-class Client(GraphCalls, ModelCalls, DatasetCalls):
+class Client(GraphCalls, ModelCalls, DatasetCalls, SweepCalls):
     """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
 
     Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no
@@ -231,7 +232,9 @@ class Client(GraphCalls, ModelCalls, DatasetCalls):
         raise NotFound(404, {"code": "not_found", "detail": f"{identifier} has no checkpoint yet."})
 
     def watch(self, job_id: str, *, timeout_seconds: float | None = None) -> Iterator[Json]:
-        """Yield the job now and after every change until it has ended; outages of the service are waited out.
+        """Yield the job, or the sweep, now and after every change until it has ended.
+
+        Outages of the service are waited out.
 
         Raises:
             WaitTimeout: it has not ended in time.
@@ -250,7 +253,7 @@ class Client(GraphCalls, ModelCalls, DatasetCalls):
             time.sleep(pause)
 
     def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> Json:
-        """Return the job when it has ended, whatever its state then is.
+        """Return the job, or the sweep, when it has ended, whatever its state then is.
 
         Raises:
             WaitTimeout: it has not ended in time.
@@ -264,7 +267,7 @@ class Client(GraphCalls, ModelCalls, DatasetCalls):
         give_up_at = time.monotonic() + _OUTAGE_SECONDS
         while True:
             try:
-                return self._transport.get_if_changed(path("jobs", job_id), etag)
+                return self._transport.get_if_changed(address(job_id), etag)
             except (ConnectionFailed, ServiceError) as error:
                 passing = isinstance(error, ConnectionFailed) or error.status in RETRY_STATUSES
                 if not passing or time.monotonic() > give_up_at:

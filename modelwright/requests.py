@@ -56,3 +56,8 @@ class Requests:
 def path(*parts: str) -> str:
     """Join parts that may come from a user: a slash in an id stays inside its part."""
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def address(identifier: str) -> str:
+    """Return where a job or a sweep is, by what its id begins with."""
+    return path("sweeps" if identifier.startswith("swp_") else "jobs", identifier)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from modelwright.cli import datasets, exits, tables, watching
+from modelwright.cli import datasets, exits, sweeps, tables, watching
 from modelwright.cli.console import AsJson, connect, err, out, print_json
 from modelwright.cli.exits import Exit, UsageError
 from modelwright.cli.files import read_job
@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(sweeps.app, name="sweep")
+app.command("sweeps")(sweeps.list_sweeps)
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id (job_…).")]
 

@@ -73,7 +73,7 @@ def step(session: Session, *, sweep_id: str) -> list[int]:
     _stop_if_due(session, sweep)
     if sweep.state == "running":
         _propose(session, sweep)
-    open_trials = repository.open_trials(session, sweep_id=sweep.id)
+    open_trials = repository.open_trials(session, sweep_ids=[sweep.id])
     if not open_trials:
         finish(session, sweep)
     return [trial.number for trial, _ in open_trials if trial.state == "proposed"]
@@ -97,7 +97,7 @@ def _stop_if_due(session: Session, sweep: Sweep) -> None:
 
 def _propose(session: Session, sweep: Sweep) -> None:
     """Draw points until as many trials are open as may be, or the budget is used up."""
-    if len(repository.open_trials(session, sweep_id=sweep.id)) >= sweep.resolved["budget"]["parallel"]:
+    if len(repository.open_trials(session, sweep_ids=[sweep.id])) >= sweep.resolved["budget"]["parallel"]:
         return
     trials = repository.trials(session, sweep_id=sweep.id)
     while _has_room(sweep.resolved, trials):

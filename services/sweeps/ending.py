@@ -21,7 +21,7 @@ PRUNED = "pruned"
 
 def settle(session: Session, sweep: Sweep) -> None:
     """Write down how the trials ended whose jobs have."""
-    for trial, job in repository.open_trials(session, sweep_id=sweep.id):
+    for trial, job in repository.open_trials(session, sweep_ids=[sweep.id]):
         if job is not None and job.state in TERMINAL_STATES:
             _settle(session, sweep, trial, job)
     session.flush()
@@ -30,7 +30,7 @@ def settle(session: Session, sweep: Sweep) -> None:
 def cancel_open(session: Session, sweep: Sweep, *, reason: str) -> None:
     """End the trials that have no job yet, and ask for the end of the jobs of the others."""
     repository.drop_proposed(session, sweep_id=sweep.id)
-    for trial, job in repository.open_trials(session, sweep_id=sweep.id):
+    for trial, job in repository.open_trials(session, sweep_ids=[sweep.id]):
         if job is not None and job.state not in TERMINAL_STATES:
             stop_job(session, sweep, trial, reason=reason)
 

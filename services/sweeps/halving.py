@@ -24,7 +24,9 @@ def judge(session: Session, sweep: Sweep) -> None:
     if asha is None or sweep.state != "running":
         return
     reached = [
-        (trial, job) for trial, job in repository.open_trials(session, sweep_id=sweep.id) if _is_due(trial, job, asha)
+        (trial, job)
+        for trial, job in repository.open_trials(session, sweep_ids=[sweep.id])
+        if _is_due(trial, job, asha)
     ]
     if not reached:
         return

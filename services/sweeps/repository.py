@@ -96,9 +96,9 @@ def trials(session: Session, *, sweep_id: str) -> list[SweepTrial]:
     return list(session.scalars(select(SweepTrial).where(SweepTrial.sweep_id == sweep_id).order_by(SweepTrial.number)))
 
 
-def open_trials(session: Session, *, sweep_id: str) -> list[TrialAndJob]:
-    """Return the trials that have not ended, by number, with their jobs."""
-    query = _with_jobs().where(SweepTrial.sweep_id == sweep_id, SweepTrial.state.in_(OPEN_TRIAL_STATES))
+def open_trials(session: Session, *, sweep_ids: Sequence[str]) -> list[TrialAndJob]:
+    """Return the trials of some sweeps that have not ended, by number, with their jobs."""
+    query = _with_jobs().where(SweepTrial.sweep_id.in_(sweep_ids), SweepTrial.state.in_(OPEN_TRIAL_STATES))
     return _pairs(session, query)
 
 

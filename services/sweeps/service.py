@@ -20,7 +20,7 @@ from services.queue import Doorbell
 from services.sweeps import repository
 from services.sweeps.ending import cancel_open, finish, settle
 from services.sweeps.resolve import resolve
-from services.sweeps.views import sweep_view
+from services.sweeps.views import open_trial_view, sweep_view
 
 MAX_ACTIVE = 100
 """Sweeps of one tenant that have not ended: each costs the driver a look every few seconds."""
@@ -60,7 +60,7 @@ def create(
     sweep = Sweep(id=new_id("swp"), tenant_id=tenant_id, name=body.get("name"), request=body, resolved=resolved)
     session.add(sweep)
     session.flush()
-    view = sweep_view(sweep, {}, None, None)
+    view = sweep_view(sweep, {}, None, None, [])
     if idempotency_key is not None:
         idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
     after_commit(session, doorbell.ring_sweeps)
@@ -121,7 +121,7 @@ def request_cancel(session: Session, *, tenant_id: str, sweep_id: str, doorbell:
         sweep.state, sweep.reason = "cancelling", "cancel_requested"
         cancel_open(session, sweep, reason="sweep_cancelled")
         settle(session, sweep)
-        if not repository.open_trials(session, sweep_id=sweep.id):
+        if not repository.open_trials(session, sweep_ids=[sweep.id]):
             finish(session, sweep)
         session.flush()
         session.refresh(sweep)
@@ -147,11 +147,14 @@ def _views(session: Session, sweeps: Sequence[Sweep]) -> list[dict[str, Any]]:
     best = repository.best_trials(session, sweep_ids=modes)
     jobs = [trial.job_id for trial in best.values() if trial.job_id is not None]
     kept = repository.checkpoints(session, job_ids=jobs)
+    open_ = repository.open_trials(session, sweep_ids=[sweep.id for sweep in sweeps])
     views = []
     for sweep in sweeps:
+        metric = sweep.resolved["objective"]["metric"]
+        shown = [open_trial_view(one, job, metric) for one, job in open_ if one.sweep_id == sweep.id]
         trial = best.get(sweep.id)
         checkpoint = kept.get(trial.job_id) if trial is not None and trial.job_id is not None else None
-        views.append(sweep_view(sweep, counts[sweep.id], trial, checkpoint))
+        views.append(sweep_view(sweep, counts[sweep.id], trial, checkpoint, shown))
     return views
 
 

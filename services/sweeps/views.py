@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.db.sweep_models import ENDED_SWEEP_STATES, Sweep, SweepTrial
@@ -17,7 +17,11 @@ _ENDED = ("succeeded", "failed", "pruned", "cancelled")
 
 
 def sweep_view(
-    sweep: Sweep, counts: Mapping[str, int], best: SweepTrial | None, checkpoint_id: str | None
+    sweep: Sweep,
+    counts: Mapping[str, int],
+    best: SweepTrial | None,
+    checkpoint_id: str | None,
+    open_trials: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return what ``GET /v1/sweeps/{id}`` answers; ``checkpoint_id`` is that of the best trial."""
     resolved = sweep.resolved
@@ -29,6 +33,7 @@ def sweep_view(
         "terminal": sweep.state in ENDED_SWEEP_STATES,
         "reason": sweep.reason,
         "progress": _progress(counts, resolved["budget"]["trials"]),
+        "open": list(open_trials),
         "best": None if best is None else _best(best, checkpoint_id),
         "strategy": resolved["strategy"],
         "objective": resolved["objective"],
@@ -46,21 +51,34 @@ def sweep_view(
     }
 
 
+def open_trial_view(trial: SweepTrial, job: JobState | None, metric: str) -> dict[str, Any]:
+    """Return how a trial stands that has not ended; ``latest`` is the objective's newest value."""
+    progress = job.progress if job is not None else {}
+    return {
+        "number": trial.number,
+        "state": job.state if job is not None else trial.state,
+        "parameters": trial.parameters,
+        "step": progress.get("step"),
+        "total_steps": progress.get("total_steps"),
+        "latest": (progress.get("latest") or {}).get(metric),
+        "job_id": trial.job_id,
+    }
+
+
 def trial_view(trial: SweepTrial, job: JobState | None, checkpoint_id: str | None, metric: str) -> dict[str, Any]:
     """Return one row of the table of trials; ``latest`` is the objective's newest value while the trial trains."""
-    progress = job.progress if job is not None else {}
-    latest = (progress.get("latest") or {}).get(metric)
+    now = open_trial_view(trial, job, metric)
     return {
         "id": str(trial.number),
         "object": "sweep_trial",
         "number": trial.number,
-        "state": job.state if job is not None and trial.state == "submitted" else trial.state,
+        "state": now["state"] if trial.state == "submitted" else trial.state,
         "parameters": trial.parameters,
         "objective": trial.objective,
         "best_step": trial.best_step,
-        "latest": latest if trial.state == "submitted" else None,
-        "step": progress.get("step"),
-        "total_steps": progress.get("total_steps"),
+        "latest": now["latest"] if trial.state == "submitted" else None,
+        "step": now["step"],
+        "total_steps": now["total_steps"],
         "duration_seconds": _seconds(job),
         "rungs": trial.rungs,
         "problem": trial.problem,
