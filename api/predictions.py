@@ -14,7 +14,7 @@ from api.openapi import answer, json_request, problems
 from api.prediction_views import PredictionView, csv_lines, json_lines
 from api.query import no_query
 from api.responses import accepted, json_answer, prefers_csv
-from api.streaming import ContentResponse
+from api.streaming import LinesResponse
 from services.predictions import service
 
 router = APIRouter(prefix="/checkpoints/{checkpoint_id}/predict", tags=["checkpoints"])
@@ -57,7 +57,7 @@ def predict(
     made = service.stream(site, **about, body=body)
     lines = csv_lines(made.lines) if media_type == "text/csv" else json_lines(made.head, made.lines)
     headers = {"Content-Type": f"{media_type}; charset=utf-8", "Vary": "Accept"}
-    return ContentResponse(_in_blocks(lines), status_code=200, headers=headers)
+    return LinesResponse(_in_blocks(lines), status_code=200, headers=headers)
 
 
 def _stream_type(accept: str) -> str | None:

@@ -59,6 +59,14 @@ class ContentResponse(Response):
         return asyncio.ensure_future(run_in_threadpool(next, self._chunks, None))
 
 
+class LinesResponse(ContentResponse):
+    """Sends pieces whose number nobody knows before: in chunks, of which the last is missing when reading fails."""
+
+    def __init__(self, chunks: Iterator[bytes], *, status_code: int, headers: Mapping[str, str]) -> None:
+        super().__init__(chunks, status_code=status_code, headers=headers)
+        del self.headers["content-length"]
+
+
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
