@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from modelwright.credentials import discover
 from modelwright.dataset_calls import DatasetCalls
-from modelwright.errors import RETRY_STATUSES, ConnectionFailed, JobFailed, NotFound, ServiceError, WaitTimeout
+from modelwright.errors import RETRY_STATUSES, ConnectionFailed, JobFailed, ServiceError, WaitTimeout
 from modelwright.graph_calls import GraphCalls
 from modelwright.live import as_definition
 from modelwright.model_calls import ModelCalls
+from modelwright.prediction_calls import PredictionCalls
 from modelwright.requests import address, path
 from modelwright.sweep_calls import SweepCalls
 
@@ -29,7 +30,7 @@ _SLOWEST_POLL_SECONDS = 1.0
 _OUTAGE_SECONDS = 300.0  # a watcher outlives a restart of the service
 
 
-class Client(GraphCalls, ModelCalls, DatasetCalls, SweepCalls):
+class Client(GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls):
     """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
 
     Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no
@@ -191,14 +192,6 @@ class Client(GraphCalls, ModelCalls, DatasetCalls, SweepCalls):
         params += [("latest", "true")] if latest else []
         return self._get(path("jobs", job_id, "metrics"), params)
 
-    def checkpoints(self, job_id: str, *, limit: int | None = None) -> Iterator[Json]:
-        """Yield a job's checkpoints, newest first."""
-        return self._pages(path("jobs", job_id, "checkpoints"), [], limit)
-
-    def get_checkpoint(self, checkpoint_id: str) -> Json:
-        """Return a checkpoint: step, metrics, sha256, size."""
-        return self._get(path("checkpoints", checkpoint_id))
-
     def download(self, identifier: str, target: str | Path | None = None, *, progress: Progress | None = None) -> Path:
         """Download a checkpoint's weights (safetensors) and return where they are.
 
@@ -218,18 +211,6 @@ class Client(GraphCalls, ModelCalls, DatasetCalls, SweepCalls):
         if place.is_dir():
             place /= f"{checkpoint['id']}.safetensors"
         return download(self._transport, checkpoint, place, progress=progress or _silent, retries=self._retries)
-
-    def find_checkpoint(self, identifier: str) -> Json:
-        """Return the checkpoint of that id, or the newest one of the job of that id.
-
-        Raises:
-            NotFound: there is none.
-        """
-        if identifier.startswith("ckpt_"):
-            return self.get_checkpoint(identifier)
-        for checkpoint in self.checkpoints(identifier, limit=1):
-            return checkpoint
-        raise NotFound(404, {"code": "not_found", "detail": f"{identifier} has no checkpoint yet."})
 
     def watch(self, job_id: str, *, timeout_seconds: float | None = None) -> Iterator[Json]:
         """Yield the job, or the sweep, now and after every change until it has ended.

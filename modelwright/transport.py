@@ -115,14 +115,15 @@ class Transport:
         return self._request("POST", path, params=params, body=body, timeout_seconds=timeout_seconds).text
 
     @contextmanager
-    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-        """Open ``GET path`` for reading its raw bytes, once, without retries: the caller knows what it already has.
+    def stream(self, path: str, headers: Mapping[str, str], *, body: object = None) -> Iterator[httpx.Response]:
+        """Open ``GET path``, or ``POST path`` with a ``body``, for reading what comes, once, without retries.
 
         Raises:
             ApiError: the service answered with a problem.
             ConnectionFailed: it did not answer, or the answer broke off.
         """
-        with self._connection_errors(), self._http.stream("GET", path, headers=headers) as answer:
+        method = "GET" if body is None else "POST"
+        with self._connection_errors(), self._http.stream(method, path, headers=headers, json=body) as answer:
             if answer.is_error:
                 answer.read()
                 raise from_answer(answer.status_code, _json(answer))

@@ -130,6 +130,28 @@ def download(
 
 
 @app.command()
+def predict(
+    *,
+    identifier: Annotated[str, typer.Argument(metavar="JOB|CHECKPOINT", help="A job means its newest checkpoint.")],
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="Rows as CSV or JSON; - reads standard input.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", "-s", help="Instead: a part of the job's data (train, validation, test).")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Instead: another data set.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="How many rows to show at most.")] = None,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, max=1000, help="Classes to give probabilities of.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Predict with a trained model: a table on a terminal, CSV in a pipe."""
+    from modelwright.cli.predict import Asked, show_predictions  # noqa: PLC0415 - its tables are for this command alone
+
+    with connect() as client:
+        show_predictions(client, Asked(identifier, file, split, dataset, limit, top_k), as_json=as_json)
+
+
+@app.command()
 def graph(
     *,
     file: Annotated[
