@@ -1,14 +1,14 @@
 """Documents by the thousand through check, emit, preflight and one real forward, in children with limits.
 
-``python -m benchmarks.fuzz_language 100000 --first 0``. Each document comes from a number, so that any finding can be
-had again (``tests.conformance.fuzzing.sample``) and a run can be split. Ends with status 1 when a child died, when
-checking a document took over a second or more memory than it may, or when anything but a clean answer came.
+``python -m benchmarks.fuzz_language 100000 --parts FOLDER``. Each document comes from a number, so that any finding
+can be had again (``tests.conformance.fuzzing.sample``) and a run can be split, ended and taken up. Ends with status 1
+when a child died, when checking a document took over a second or more memory than it may, or when anything but a clean
+answer came.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import select
@@ -16,13 +16,12 @@ import signal
 import sys
 import time
 import traceback
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
+from benchmarks._tally import Tally, joined, report
 from services.definition import check
 from services.errors import InvalidRequest
 from services.forkserver.limits import Limits
@@ -33,6 +32,7 @@ from tests.conformance.fuzzing import Sample, sample
 
 BATCH = 200
 """Documents for one child."""
+PART = 1_000
 CHECK_SECONDS = 1.0
 TRIAL_SECONDS = 10.0
 """As the service's own deadline of a preflight."""
@@ -46,46 +46,49 @@ REAL_PARAMETERS = 1_000_000
 _BUDGET_WORDS = ("one forward took more than", "an integer grew beyond", "still goes on after", "called itself deeper")
 
 
-@dataclass
-class Tally:
-    """What was seen so far."""
-
-    states: Counter[str] = field(default_factory=Counter)
-    codes: Counter[str] = field(default_factory=Counter)
-    worst: dict[str, tuple[float, int]] = field(default_factory=dict)
-    findings: list[str] = field(default_factory=list)
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Count one document."""
-        self.states[row["state"]] += 1
-        self.codes.update(row["codes"])
-        for name, value in row["worst"].items():
-            if value > self.worst.get(name, (-1.0, 0))[0]:
-                self.worst[name] = value, row["seed"]
-        if row.get("finding"):
-            self.findings.append(f"seed {row['seed']}: {row['finding']}")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int, nargs="?", default=1_000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--parts", type=Path, help="a folder that keeps what is done, a thousand documents a file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    begin = time.monotonic()
-    tally = run(arguments.first, arguments.count)
-    report(tally, time.monotonic() - begin)
+    first, end = arguments.first, arguments.first + arguments.count
+    if arguments.parts is None:
+        tally = run(first, arguments.count)
+    else:
+        run_parts(first, end, arguments.parts)
+        tally = joined(arguments.parts, first, end)
+    report(tally)
     return 1 if tally.findings else 0
+
+
+def run_parts(first: int, end: int, folder: Path) -> None:
+    """Run what the folder does not hold yet; each part is written when it is done, so that a run can be taken up."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(first, end, PART):
+        path = folder / f"{start:06}.json"
+        if not path.exists():
+            tally = run(start, min(PART, end - start))
+            if tally.stopped:
+                return
+            path.write_text(json.dumps(tally.written(), indent=1), encoding="utf-8")
 
 
 def run(first: int, count: int) -> Tally:
     """Try ``count`` documents from the seed ``first`` on."""
     tally = Tally()
+    begin, busy = time.monotonic(), os.times()
     seed, end = first, first + count
-    with contextlib.suppress(KeyboardInterrupt):  # what was seen so far counts
+    try:
         while seed < end:
             seed = _batch(seed, min(seed + BATCH, end), tally)
+    except KeyboardInterrupt:  # what was seen so far counts
+        tally.stopped = True
+    after = os.times()
+    tally.wall_seconds = time.monotonic() - begin
+    tally.processor_seconds = sum(after[:4]) - sum(busy[:4])
     return tally
 
 
@@ -220,22 +223,6 @@ class Watch:
 def _status(name: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(name))) * 1024
-
-
-def report(tally: Tally, seconds: float) -> None:
-    """Print the table."""
-    print(f"{tally.states.total()} documents in {seconds:.0f} s")
-    for state, number in sorted(tally.states.items()):
-        print(f"  {state:60}{number:8}")
-    print("largest" + " " * 40 + "value      seed")
-    for name, (value, seed) in sorted(tally.worst.items()):
-        print(f"  {name:40}{value:10.1f}{seed:10}")
-    print("answers that hold a code")
-    for code, number in tally.codes.most_common():
-        print(f"  {code:40}{number:10}")
-    print(f"findings: {len(tally.findings)}")
-    for finding in tally.findings[:50]:
-        print(f"  {finding}")
 
 
 if __name__ == "__main__":

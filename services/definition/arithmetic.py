@@ -100,7 +100,7 @@ def call_builtin(name: str, arguments: list[Any], keywords: dict[str, Any]) -> o
         Unusable: where Python would raise.
     """
     if name == "len" and isinstance(arguments[0] if arguments else None, Node):
-        return len(arguments[0].items())
+        return len(arguments[0])
     if name == "range" and not is_opaque(*arguments):
         return _range(arguments)
     if is_opaque(*arguments, *keywords.values()):

@@ -9,8 +9,10 @@ from services.definition.problems import Place, Problems, Stopped
 
 PROJECTION = 4
 """How often the budget must be exceeded by projection before a loop is refused early."""
+_ATOMS = frozenset({int, float, bool, type(None)})
+"""What has nothing inside."""
 BOX = 4
-"""What walking into one more list costs, in items."""
+"""What walking into one more list costs, in items; and what a module costs that is put into another container."""
 
 
 class Budget:
@@ -75,7 +77,10 @@ class Budget:
             box = boxes.pop()
             if isinstance(box, list | tuple | dict):
                 left -= len(box) + BOX
-                boxes += [*box, *box.values()] if isinstance(box, dict) else box
+                if left >= 0 and not _ATOMS.issuperset(map(type, box)):
+                    boxes += box
+                if left >= 0 and isinstance(box, dict):
+                    boxes += box.values()
             elif isinstance(box, str):
                 left -= len(box)
         self.spend_items(self.items_left - left, place)

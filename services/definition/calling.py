@@ -8,6 +8,7 @@ from typing import Any
 
 from services.definition import containers
 from services.definition.arithmetic import TooLarge, Unusable, call_builtin, call_math
+from services.definition.budget import BOX
 from services.definition.catalog import CATALOG
 from services.definition.constraints import argument_table, check_elements, check_layer
 from services.definition.names import BUILTINS
@@ -43,6 +44,8 @@ class Calling(Values):
                 self.walk(argument, place)
             if isinstance(argument, list | tuple | dict | range) and name not in {"len", "range", "bool"}:
                 self.spend_items(len(argument), place)
+            elif isinstance(argument, Node) and argument.is_container() and name not in {"len", "requires_grad_"}:
+                self.spend_items(len(argument) * BOX, place)
 
     def call_value(self, value: object, place: Place) -> object:
         """Call what an expression gave: in init a module is not run."""
@@ -79,6 +82,7 @@ class Calling(Values):
         if space == "nn":
             return self._layer(node, function.attr, arguments, keywords, place)
         if space == "math":
+            self._pay(function.attr, arguments, place)
             return self._limited(lambda: call_math(function.attr, arguments), place)
         if space:
             check_elements(function.attr, arguments, place, self.problems)
@@ -88,6 +92,8 @@ class Calling(Values):
             return self.own_method(function.attr, arguments, frame, place)
         owner = self.value(function.value, frame)
         self._pay(function.attr, [owner, *arguments] if function.attr not in {"append", "pop", "get"} else [], place)
+        if function.attr == "pop" and arguments and isinstance(owner, list):
+            self.spend_items(len(owner) // 16, place)  # what stands behind it moves up
         try:
             result = containers.method(owner, function.attr, arguments, keywords)
         except (LookupError, TypeError, ValueError) as error:
@@ -123,6 +129,7 @@ class Calling(Values):
             items = arguments[0]
         if isinstance(items, Opaque):
             return
+        self._pay(layer.type, [items], place)
         pairs = list(items.items()) if isinstance(items, dict) else containers.pairs(items, layer.type)
         for index, (name, item) in enumerate(pairs):
             if not isinstance(item, Node) and layer.type in {"Sequential", "ModuleList", "ModuleDict"}:

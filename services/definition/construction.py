@@ -63,7 +63,7 @@ class Watched(Evaluation):
     def probe(self, definition: Module, node: Node) -> None:
         """Forwards were walked by the check."""
 
-    def remember(self, key: str, result: object, place: Place) -> None:
+    def remember(self, key: str, result: object) -> None:
         """Keep nothing."""
 
     def _layer(self, *arguments: Any) -> object:  # noqa: ANN401 - those of the parent

@@ -37,6 +37,9 @@ def _container_item(owner: Node, key: Any) -> object:  # noqa: ANN401 - whatever
         for child in owner.items()[key]:
             part.append(child)
         return part
+    if owner.is_numbered() and isinstance(key, int) and -len(owner) <= key < len(owner):
+        name = str(key if key >= 0 else len(owner) + key)
+        return owner.children[name] if owner.children else owner.values[name]
     return owner.items()[key]
 
 

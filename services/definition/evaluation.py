@@ -72,23 +72,24 @@ class Evaluation(Interpreter):
         if isinstance(definition, Module):
             result: object = self._module(definition, names, place)
         else:
-            result = self._returned(definition.body, Frame(names, None, place))
+            result = self._returned(definition.body, Frame(dict(names), None, place))
         self._stack.pop()
         self.walk(result, place)
-        if key and (isinstance(result, Node) or _is_plain([result])):
-            self.remember(key, result, place)
+        kept = key and (isinstance(result, Node) or _is_plain([result]))
+        if kept and key == f"{definition.name}{names!r}":  # it did not change a list that it was given
+            self.remember(key, result)
         return result
 
-    def remember(self, key: str, result: object, place: Place) -> None:
+    def remember(self, key: str, result: object) -> None:
         """Keep what a definition gave, as it is now."""
-        self._made[key] = result.clone(place) if isinstance(result, Node) else result
+        self._made[key] = result.freeze() if isinstance(result, Node) else result
 
     def _again(self, known: object, place: Place) -> object:
         """Return what a definition gave before for the same arguments."""
         if not isinstance(known, Node):
             return list(known) if isinstance(known, list) else known
         self.spend_modules(known.size, place)
-        return known.clone(place)
+        return known.copied(place)
 
     def _enter(self, name: str, names: dict[str, object], key: str, place: Place) -> None:
         """Refuse definitions that go on without end."""

@@ -22,6 +22,10 @@ class Unseen(Node):
         """End the evaluation of what asks: anything said about it could be wrong."""
         raise Stopped
 
+    def __len__(self) -> int:
+        """As above."""
+        raise Stopped
+
 
 class Partial(Evaluation):
     """An evaluation that passes over broken definitions, and says nothing where their values are asked for."""

@@ -109,7 +109,7 @@ class Probe(Interpreter):
 
     def _length(self, value: object) -> int:
         if isinstance(value, Node):
-            return len(value.items())
+            return len(value)
         return len(value) if isinstance(value, list | tuple | range | dict | str) else 1
 
     def missing_name(self, name: str, place: Place) -> object:

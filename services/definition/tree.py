@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from services.definition.problems import Place
 
@@ -25,22 +24,62 @@ UNKNOWN = Opaque("a value that only a run knows")
 TENSOR = Opaque("a tensor")
 
 
-@dataclass(slots=True, eq=False)
 class Node:
-    """One module: its class, constructor arguments and children, and where in the document it is made."""
+    """One module: its class, constructor arguments and children, and where in the document it is made.
 
-    type: str
-    place: Place
-    arguments: dict[str, object] = field(default_factory=dict)
-    children: dict[str, Node] = field(default_factory=dict)
-    values: dict[str, object] = field(default_factory=dict)
-    """Other attributes: constants and values as they are, parameters and buffers as opaque tensors."""
-    places: dict[str, Place] = field(default_factory=dict)
-    """Where each constructor argument stands."""
-    size: int = 1
-    """Number of modules from here down, as a bound."""
-    trainable: bool = True
-    """Whether ``requires_grad_(False)`` was left out."""
+    A copy takes no time and next to no memory, whatever its size: what is in it is copied when somebody looks. A model
+    of two modules of two modules … of a definition each is so counted, and refused, without being made.
+    """
+
+    __slots__ = (
+        "_children", "_original", "_seen", "_values",
+        "arguments", "named", "place", "places", "size", "trainable", "type",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        type: str,
+        place: Place,
+        arguments: dict[str, object] | None = None,
+        places: dict[str, Place] | None = None,
+    ) -> None:
+        self.type = type
+        self.place = place
+        self.arguments: dict[str, object] = {} if arguments is None else arguments
+        self.places: dict[str, Place] = {} if places is None else places
+        """Where each constructor argument stands."""
+        self.size = 1
+        """Number of modules from here down, as a bound."""
+        self.named = False
+        """Whether some item of a container was given a name."""
+        self.trainable = True
+        """Whether ``requires_grad_(False)`` was left out."""
+        self._children: dict[str, Node] = {}
+        self._values: dict[str, object] = {}
+        self._original: Node | None = None
+        """What this is a copy of, as long as nobody looked inside; it does not change any more."""
+        self._seen: dict[Node, Node] = {}
+        """Copies by what they are copies of: a module that is shared inside stays shared."""
+
+    @property
+    def children(self) -> dict[str, Node]:
+        """The modules inside, by name."""
+        if self._original is not None:
+            self._unfold()
+        return self._children
+
+    @children.setter
+    def children(self, children: dict[str, Node]) -> None:
+        if self._original is not None:
+            self._unfold()
+        self._children = children
+
+    @property
+    def values(self) -> dict[str, object]:
+        """Other attributes: constants and values as they are, parameters and buffers as opaque tensors."""
+        if self._original is not None:
+            self._unfold()
+        return self._values
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Node]]:
         """Iterate over (path, module), parents first, as ``named_modules`` names them."""
@@ -59,6 +98,18 @@ class Node:
         """Return whether this is one of torch's containers."""
         return self.type in SEQUENCES or self.type in TABLES
 
+    def is_numbered(self) -> bool:
+        """Return whether the items of a container are called 0, 1, 2, … in this order."""
+        return self.type in SEQUENCES and not self.named
+
+    def __len__(self) -> int:
+        """Return how many items the container has."""
+        return len(self.children) or len(self.values)
+
+    def __bool__(self) -> bool:
+        """A module is something, however few items it has."""
+        return True
+
     def items(self) -> list[object]:
         """Return what a loop over the container meets."""
         if self.type in TABLES:
@@ -67,32 +118,41 @@ class Node:
 
     def append(self, item: object, name: str | None = None) -> None:
         """Add one item to a container."""
-        key = name if name is not None else str(len(self.children) or len(self.values))
+        key = name if name is not None else str(len(self))
+        self.named = self.named or (key not in self.children and key not in self.values and name is not None)
         if isinstance(item, Node):
             self.children[key] = item
             self.size += item.size
         else:
             self.values[key] = item
 
-    def clone(self, place: Place, seen: dict[int, Node] | None = None) -> Node:
-        """Return a copy with copies of all children; a module that is shared inside stays shared."""
+    def freeze(self) -> Node:
+        """Return what this module is now, for copies; it goes on as the first of them."""
+        kept = Node(self.type, self.place, self.arguments, self.places)
+        kept.size, kept.named, kept.trainable = self.size, self.named, self.trainable
+        kept._children, kept._values = self.children, self.values
+        self._children, self._values, self._original, self._seen = {}, {}, kept, {}
+        return kept
+
+    def copied(self, place: Place, seen: dict[Node, Node] | None = None) -> Node:
+        """Return a copy of what `freeze` returned, or of a module in it."""
         seen = {} if seen is None else seen
-        known = seen.get(id(self))
-        if known is not None:
-            return known
-        if not self.children and not self.values:  # most modules are leaves
-            copy = Node(self.type, place, self.arguments, {}, {}, self.places, self.size, self.trainable)
-        else:
-            children = {name: child.clone(child.place, seen) for name, child in self.children.items()}
-            values = {
-                k: children.get(k, v) if isinstance(v, Node) else _copied(v, seen) for k, v in self.values.items()
-            }
-            copy = Node(self.type, place, self.arguments, children, values, self.places, self.size, self.trainable)
-        seen[id(self)] = copy
-        return copy
+        known = seen.get(self)
+        if known is None:
+            known = seen[self] = Node(self.type, place, self.arguments, self.places)
+            known.size, known.named, known.trainable = self.size, self.named, self.trainable
+            known._original, known._seen = self, seen
+        return known
 
-
-def _copied(value: object, seen: dict[int, Node]) -> object:
-    if isinstance(value, Node):
-        return value.clone(value.place, seen)
-    return list(value) if isinstance(value, list) else value
+    def _unfold(self) -> None:
+        """Make the copies of what is directly inside."""
+        original, seen = self._original, self._seen
+        self._original = None
+        if original is None:
+            return
+        self._children = {name: child.copied(child.place, seen) for name, child in original.children.items()}
+        for name, value in original.values.items():
+            if isinstance(value, Node):
+                self._values[name] = value.copied(value.place, seen)
+            else:
+                self._values[name] = list(value) if isinstance(value, list) else value

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.definition import containers
-from services.definition.budget import Budget
+from services.definition.budget import BOX, Budget
 from services.definition.names import check_member
 from services.definition.problems import Place, Problems, place_of
 from services.definition.program import Function, Module, Program
@@ -79,6 +79,7 @@ class Values(Budget, ABC):
     def iterable(self, value: object, place: Place) -> list[object] | range:
         """Return what a loop runs over."""
         if isinstance(value, Node) and value.is_container():
+            self.spend_items(len(value), place)
             return value.items()
         if isinstance(value, list | tuple | str | dict):
             self.spend_items(len(value), place)
@@ -159,6 +160,8 @@ class Values(Budget, ABC):
             right = self.value(right_node, frame)
             self.walk(left, place)
             self.walk(right, place)
+            if isinstance(operation, ast.In | ast.NotIn) and isinstance(right, range) and not isinstance(left, int):
+                self.spend_items(len(right), place)  # Python compares it with one number after another
             result = self.operate(operation, left, right, place)
             if not result or isinstance(result, Opaque):
                 return result
@@ -178,6 +181,8 @@ class Values(Budget, ABC):
         owner, key = self.value(node.value, frame), self.value(node.slice, frame)
         if isinstance(key, slice | tuple):
             self.walk(key if isinstance(key, tuple) else owner, place)
+        if isinstance(owner, Node) and (isinstance(key, slice) or not owner.is_numbered()):
+            self.spend_items(len(owner) * BOX, place)
         if isinstance(owner, Opaque) or isinstance(key, Opaque):
             return TENSOR if owner is TENSOR else UNKNOWN
         try:
@@ -208,11 +213,12 @@ class Values(Budget, ABC):
         """Return one frame for each turn of a comprehension."""
         items = self.iterable(self.value(generator.iter, frame), place)
         self.spend_turns(len(items), place)
+        self.spend_items(len(frame.names), place)
+        inner = Frame(dict(frame.names), frame.node, place)
         before = self.turns_left, self.modules_left
         for index, item in enumerate(items):
             if index == 1:
                 self.project(len(items), before, place)
-            inner = Frame(dict(frame.names), frame.node, place)
             self.assign(generator.target, item, inner)
             if all(self.truth(test, inner) for test in generator.ifs):
                 yield inner

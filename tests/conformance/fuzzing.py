@@ -148,7 +148,22 @@ GROWING = ["n = n * n", "n *= n", "n = n + n", "n = n ** 3", "n **= 2", "n = int
            "n = n if a in [a, a] else 2", "x = x + n", "x = x * len(a)", "x = torch.zeros(n)", "x = torch.tensor(a)", "x = x.repeat(2, 1)", "x = torch.cat([x, x])",
            "a = f(a)", "n = f(n)", "s = f(s)", "t = self.m(t)", "a = self.c(a)", "k = self.k", "k.append(n)", "k = a", "k += a", "k = self.layers",
            "a = self.layers", "a = [self.k, a]", "a[0].append(1)", "self.k[0] = a", "t = (self.layers, t)", "t[0].append(x)"]  # fmt: skip
+BUILDING = [*GROWING[:60], "self.layers.append(Linear(4, 4))", "self.layers.append(C())", "self.layers.insert(0, ReLU())", "self.layers.extend(self.layers)",
+            "self.layers.extend([Linear(4, i + 1) for i in range(n)])", "self.layers.extend(self.layers[1:])", "k = self.layers[len(self.layers) // 2]",
+            "k = self.layers[-1]", "k = self.layers[1:]", "n = len(self.layers) * n", "k = ModuleList(self.layers)", "k = Sequential(*self.layers)",
+            "k = Sequential(k, k)", "k = ReLU()", "k = [Sequential(*[Linear(4, 4) for i in range(n)]) for j in range(n)]", "n = 1 if 0.5 in range(90000) else n",
+            "n = math.prod(a)", "n = math.gcd(*a)", "a.pop(0)", "a = a[::-1]", "a.reverse()", "n = a.count(n)", "a = [i for i in range(90000)]", "s = str(range(n))",
+            "t = tuple(self.layers)", "d = {str(i): C() for i in range(n)}", "k = ModuleDict(d)", "k.update(d)", "a = list(k.items())", "n = min(self.layers[0].in_features, n)",
+            {"layer{i}": "Linear(n, 4)"}, {"l{i}_{j}": "C()"}, {"p{i}": {"parameter": "randn(n, n)"}}, {"b{i}": {"buffer": "zeros(n)"}}, {"if": "n > 9", "then": ["n = 3"]}]  # fmt: skip
+TURNS = ["range(n)", "range(99)", "range(9)", "a", "range(4000)", "self.layers", "range(len(self.layers))", "enumerate(a)", "zip(a, a)", "s", "[3, n, 5]"]
 TWICE = ["return v + v", "return [v, v]", "return v * 2", "return (v, v)", "return [*v, *v]", "v += v"]
+
+
+def _repeated(source: random.Random, item: Any) -> Any:
+    """Return an item of init, often inside a loop or two."""
+    for _ in range(source.choice([0, 1, 1, 2, 2, 3])):
+        item = {"for": f"{source.choice('ij')} in {source.choice(TURNS)}", "do": [item]}
+    return item
 
 
 def _growth(source: random.Random) -> Any:
@@ -199,7 +214,7 @@ def _growth(source: random.Random) -> Any:
     }
     if "f(" not in repr(forward):
         del modules["f"]
-    if source.random() < 0.15:  # the same while the model is built
+    if source.random() < 0.4:  # the same while the model is built
         net["init"] += ["n = 3", "a, s, t, d, k = [n], 'ab', (n, 1), {'k': n}, []"]
-        net["init"] += [{"for": "i in range(99)", "do": [item]} for item in source.choices(GROWING[:60], k=3)]
+        net["init"] += [_repeated(source, source.choice(BUILDING)) for _ in range(source.randint(1, 4))]
     return {"modules": modules, "model": "Net()"}
