@@ -72,6 +72,10 @@ def explain(failure: Failure, root: Place) -> Problem:
     return Problem(_code_of(text), f"{text}{got}", place.pointer, _general_hint(text), place.column)
 
 
+_SHOWN = 8
+"""Shapes of inputs that a message shows."""
+
+
 def _code_of(text: str) -> str:
     if any(words in text for words in ("not enough memory", "out of memory", "allocate memory")):
         return "model_too_large"
@@ -81,6 +85,8 @@ def _code_of(text: str) -> str:
 
 
 def _general_hint(text: str) -> str | None:
+    if text.startswith("maximum recursion depth"):
+        return "A list or dict here holds itself, or lists are nested hundreds deep: make it flat."
     match = re.search(r"\((\d+)x(\d+) and (\d+)x(\d+)\)", text)
     if match:
         return f"The inner sizes must be equal: {match[2]} and {match[3]} differ."
@@ -110,8 +116,9 @@ def _inputs_of_failure(failure: Failure) -> str:
     if failure.recorder is None or not failure.recorder.stack:
         return ""
     _, arguments = failure.recorder.stack[-1]
-    found = ", ".join("×".join(map(str, shape)) or "scalar" for shape in shapes(arguments))
-    return f" (inputs: {found})" if found else ""
+    given = shapes(arguments)
+    found = ", ".join("×".join(map(str, shape)) or "scalar" for shape in given[:_SHOWN])
+    return f" (inputs: {found}{', …' if len(given) > _SHOWN else ''})" if found else ""
 
 
 def _layer_problem(failure: Failure, path: str, module: nn.Module, arguments: tuple[object, ...]) -> Problem | None:
@@ -129,7 +136,9 @@ def _layer_problem(failure: Failure, path: str, module: nn.Module, arguments: tu
         return Problem("shape_mismatch", f"{title} {finding.detail}{fix}", place.pointer, finding.hint, place.column)
     text = _first_line(failure.error)
     got = _inputs_of_failure(failure)
-    return Problem(_code_of(text), f"{title}: {text}{got}", place.pointer, _dtype_hint(text), place.column)
+    return Problem(
+        _code_of(text), f"{title}: {text}{got}", place.pointer, _dtype_hint(text) or _general_hint(text), place.column
+    )
 
 
 def _dtype_hint(text: str) -> str | None:

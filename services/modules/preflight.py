@@ -20,7 +20,7 @@ from services.modules.objective_trial import try_objective
 from services.modules.record import Recorder, batch_first
 from services.modules.samples import sample_inputs
 from services.modules.shortcuts import Repeats, quick_layers, without_draws
-from services.modules.tensors import tensor_rows
+from services.modules.tensors import tensor_rows, tensors_in
 from services.training.memory import training_memory
 
 BATCH = 2
@@ -179,11 +179,10 @@ def _forward(
 
 def describe_outputs(result: object) -> list[dict[str, Any]]:
     """Return dtype and shape of every tensor that forward returns, the batch written "B"."""
-    if isinstance(result, torch.Tensor):
-        shape = batch_first(result.shape, BATCH)
-        return [{"dtype": str(result.dtype).removeprefix("torch."), "shape": shape}]
-    items = result.values() if isinstance(result, dict) else result if isinstance(result, list | tuple) else ()
-    return [row for item in items for row in describe_outputs(item)]
+    return [
+        {"dtype": str(tensor.dtype).removeprefix("torch."), "shape": batch_first(tensor.shape, BATCH)}
+        for tensor in tensors_in(result)
+    ]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from services.definition import Definition
 from services.modules.shortcuts import Counters, Repeats, Run
+from services.modules.tensors import tensors_in
 
 MAX_CALLS = 10_000
 Shapes = list[list[int]]
@@ -113,7 +114,4 @@ def batch_first(shape: Sequence[int], batch: int) -> list[int | str]:
 
 def shapes(value: object) -> Shapes:
     """Return the shapes of the tensors in a value, nested ones included."""
-    if isinstance(value, torch.Tensor):
-        return [list(value.shape)]
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return [shape for item in items for shape in shapes(item)]
+    return [list(tensor.shape) for tensor in tensors_in(value)]

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
+
+MAX_VALUES = 1_000
+
+
+def tensors_in(value: object) -> Iterator[torch.Tensor]:
+    """Iterate over the tensors in a value, nested ones included, in order.
+
+    A list may hold itself, or one list twice and so on: what lies behind the first `MAX_VALUES` is not looked at.
+    """
+    waiting = [value]
+    for _ in range(MAX_VALUES):
+        if not waiting:
+            return
+        one = waiting.pop()
+        if isinstance(one, torch.Tensor):
+            yield one
+        elif isinstance(one, dict | list | tuple) and len(one) <= MAX_VALUES:
+            waiting += reversed([*one.values()] if isinstance(one, dict) else one)
 
 
 def tensor_rows(model: nn.Module) -> list[dict[str, Any]]:

@@ -131,6 +131,22 @@ def test_a_spent_budget_names_its_place_in_preflight_and_in_a_job():
     assert "column 5" in failed["message"]
 
 
+@pytest.mark.parametrize("result", ["a", "self.c(a)", "{'a': a}, x"])
+def test_a_list_that_holds_itself_is_refused_in_preflight_with_the_fix(result):
+    document = net("a = [x]", "a.append(a)", f"return {result}", init=[{"c": "Identity()"}])
+    inputs = {"x": {"dtype": "float32", "shape": ["B", 4]}}
+    with pytest.raises(InvalidRequest) as caught:
+        preflight(check(document), inputs)
+    (problem,) = caught.value.problems
+    assert problem.code == "forward_failed" and "make it flat" in str(problem.hint) and len(problem.detail) < 400
+
+
+def test_a_result_of_lists_of_lists_is_looked_at_up_to_a_limit():
+    document = net("a = [x]", *["a = [a, a]"] * 14, "return a")
+    report = preflight(check(document), {"x": {"dtype": "float32", "shape": ["B", 4]}})
+    assert 0 < len(report["outputs"]) <= 1_000
+
+
 PLAIN = {
     "sizes": ["b, t = x.shape", "h = 4", "return x.view(b, t // h, h).transpose(1, 2).reshape(b * h, t // h) * (t // h) ** 2"],
     "names": ["y = [str(i) + 'a' for i in range(3)]", "return x * len('b' + y[0])"],
