@@ -1,4 +1,7 @@
-"""P10: preflight of a cold definition in a warm child, against 250 ms; and the same question again, against 5 ms."""
+"""P10: preflight of a cold definition in a warm child, against 250 ms; and the same question again, against 5 ms.
+
+Then what is refused, against 50 ms of the processor: others may load the machine.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,19 @@ from services.config import Settings
 from services.definition import check
 from services.errors import InvalidRequest
 from services.preflight import TARGET, Preflight
+from tests.conformance.bombs import BOMBS
 from tests.conformance.sequence import GPT
 from tests.conformance.vision import RESNET
 
 ROUNDS = 9
-BOMBS = {
-    "sum(range(10**9))": ["return sum(range(10**9))"],
-    "10**10**10": ["return 10**10**10"],
-    "'a' * 10**9": ["return 'a' * 10**9"],
-    "nested comprehensions": ["return [[i for i in range(10**4)] for j in range(10**4)]"],
-    "zeros(10**6, 10**6)": ["y = torch.zeros(10**6, 10**6)", "return x"],
-    "5000-deep": ["return " + "(" * 2000 + "x" + ")" * 2000],
-    "Linear(10**12)": "Linear(10**12, 10)",
-    "1000 x 1000 layers": "Sequential(*[Sequential(*[ReLU() for i in range(1000)]) for j in range(1000)])",
-}
 
 
-def median_ms(work: Callable[[], object], rounds: int = ROUNDS) -> float:
+def median_ms(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
+    for _ in range(ROUNDS):
+        begin = clock()
         work()
-        times.append((time.perf_counter() - begin) * 1000)
+        times.append((clock() - begin) * 1000)
     return statistics.median(times)
 
 
@@ -62,11 +56,10 @@ def main() -> None:
         cached = median_ms(partial(service.check, definition, inputs))
         print(f"{name:24}{checking:10.1f}{first:10.1f}{cached:11.2f}{first / 250:15.2f}")
     service.close()
-    print(f"\n{'refusal':24}{'ms':>10}{'ms / 50 ms':>15}")
+    print(f"\n{'refusal':32}{'processor ms':>14}{'ms / 50 ms':>15}")
     for name, bomb in BOMBS.items():
-        document = bomb if isinstance(bomb, str) else {"modules": {"N": {"forward": bomb}}, "model": "N()"}
-        taken = median_ms(partial(refused, document))
-        print(f"{name:24}{taken:10.2f}{taken / 50:15.2f}")
+        taken = median_ms(partial(refused, bomb), clock=time.process_time)
+        print(f"{name:32}{taken:14.2f}{taken / 50:15.2f}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ PROJECTION = 4
 _ATOMS = frozenset({int, float, bool, type(None)})
 """What has nothing inside."""
 BOX = 4
-"""What walking into one more list costs, in items; and what a module costs that is put into another container."""
+"""What walking into one more list costs, in items."""
+PUT = 8
+"""What a module costs that a container is gone through for, or that is put into another one."""
 
 
 class Budget:

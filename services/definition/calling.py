@@ -8,7 +8,7 @@ from typing import Any
 
 from services.definition import containers
 from services.definition.arithmetic import TooLarge, Unusable, call_builtin, call_math
-from services.definition.budget import BOX
+from services.definition.budget import PUT
 from services.definition.catalog import CATALOG
 from services.definition.constraints import argument_table, check_elements, check_layer
 from services.definition.names import BUILTINS
@@ -45,7 +45,7 @@ class Calling(Values):
             if isinstance(argument, list | tuple | dict | range) and name not in {"len", "range", "bool"}:
                 self.spend_items(len(argument), place)
             elif isinstance(argument, Node) and argument.is_container() and name not in {"len", "requires_grad_"}:
-                self.spend_items(len(argument) * BOX, place)
+                self.spend_items(len(argument) * PUT, place)
 
     def call_value(self, value: object, place: Place) -> object:
         """Call what an expression gave: in init a module is not run."""
@@ -118,8 +118,8 @@ class Calling(Values):
             if len(self.problems.found) == found:
                 self._sound.add(key)
         layer.children = containers.inner_modules(layer)
-        layer.size += sum(child.size for child in layer.children.values())
-        if layer.children:
+        layer.size += sum(child.size for child in layer.children.values()) + containers.hidden_modules(layer)
+        if layer.size > 1:
             self.spend_modules(layer.size - 1, place)
         return layer
 

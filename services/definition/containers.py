@@ -117,6 +117,18 @@ def pairs(items: object, kind: str) -> list[tuple[Any, Any]]:
     return [(None, row) for row in rows]
 
 
+_LAYERS = {"num_layers": 1, "num_encoder_layers": 10, "num_decoder_layers": 14}
+"""Modules that torch makes for each layer of an argument; a recurrent layer has tensors, and counts as one."""
+
+
+def hidden_modules(layer: Node) -> int:
+    """Return how many modules a torch layer makes of its own."""
+    if layer.type in _STACKS:
+        return 0
+    counts = ((layer.arguments.get(name), each) for name, each in _LAYERS.items())
+    return sum(count * each for count, each in counts if isinstance(count, int) and count > 0)
+
+
 def inner_modules(layer: Node) -> dict[str, Node]:
     """Return the modules that a torch layer was given: the layer of a TransformerEncoder, once for each copy."""
     given = {name: value for name, value in layer.arguments.items() if isinstance(value, Node)}

@@ -11,11 +11,14 @@ from typing import Any
 from services.definition.bindings import Input, check_inputs, check_outputs
 from services.definition.definitions import definition, heading
 from services.definition.evaluation import evaluate
+from services.definition.least import refuse_bombs
 from services.definition.limits import (
+    MAX_CHARACTERS,
     MAX_DEFINITIONS,
     MAX_DOCUMENT_DEPTH,
     MAX_DOCUMENT_NODES,
     MAX_MODULES,
+    MAX_POSITIONS,
     MAX_TREE_DEPTH,
 )
 from services.definition.parsing import type_name
@@ -86,6 +89,8 @@ def _checked(document: object, place: Place, problems: Problems) -> Definition |
     inputs = check_inputs(full.get("inputs", []), place.child("inputs"), problems)
     outputs = check_outputs(full.get("outputs", []), place.child("outputs"), problems)
     _check_references(library, full, place)
+    if refuse_bombs(program, model_place, problems):
+        return None
     if problems.found:
         modules = place.child("modules").pointer
         whole = "model" in full and not any(_is_of_model(problem, model_place, modules) for problem in problems.found)
@@ -229,11 +234,15 @@ def _check_references(library: Library, full: dict[str, Any], place: Place) -> N
 def _is_small(document: object, place: Place, problems: Problems) -> bool:
     """Count nodes and depth without recursion, before anything walks the document."""
     level: list[object] = [document]
-    count = 0
+    count = positions = characters = 0
     for _ in range(MAX_DOCUMENT_DEPTH + 1):
         count += len(level)
-        if count > MAX_DOCUMENT_NODES:
-            problems.add("model_too_large", f"A document has at most {MAX_DOCUMENT_NODES} values.", place)
+        texts = [node for node in level if isinstance(node, str)]
+        positions += len(texts) + sum(isinstance(node, dict) and "type" in node for node in level)
+        characters += sum(map(len, texts))
+        detail = _excess(count, positions, characters)
+        if detail:
+            problems.add("model_too_large", detail, place, "Write what repeats as a loop: for i in range(100).")
             return False
         level = [child for node in level for child in _children(node)]
         if not level:
@@ -242,7 +251,19 @@ def _is_small(document: object, place: Place, problems: Problems) -> bool:
     return False
 
 
+def _excess(count: int, positions: int, characters: int) -> str:
+    if count > MAX_DOCUMENT_NODES:
+        return f"A document has at most {MAX_DOCUMENT_NODES} values."
+    if positions > MAX_POSITIONS:
+        return f"A document has at most {MAX_POSITIONS} modules, statements and expressions."
+    return f"The texts of a document have at most {MAX_CHARACTERS} characters." if characters > MAX_CHARACTERS else ""
+
+
 def _children(node: object) -> list[object]:
+    """Return what is inside, without what is no text of the language: types, names and the format."""
     if isinstance(node, dict):
-        return list(node.values())
+        return [child for name, child in node.items() if name not in _WORDS or not isinstance(child, str)]
     return node if isinstance(node, list) else []
+
+
+_WORDS = frozenset({"type", "name", "dtype", "format", "column"})

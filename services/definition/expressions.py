@@ -11,9 +11,7 @@ from services.definition.calls import Calls
 from services.definition.catalog import CATALOG
 from services.definition.limits import MAX_INTEGER, MAX_STRING_CHARACTERS
 from services.definition.names import BUILTINS, ROOTS, check_local
-from services.definition.parsing import Text
 from services.definition.problems import Place, mark, nearest_hint
-from services.definition.scope import Library, Scope
 
 _OPERATORS = (
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult, ast.BitAnd, ast.BitOr, ast.BitXor
@@ -35,24 +33,14 @@ _WORDS: dict[type[ast.AST], str] = {
 class Expressions(Calls):
     """Rebuilds the expressions of one string in one scope."""
 
-    def __init__(self, library: Library, scope: Scope, text: Text) -> None:
-        super().__init__(library, scope, text)
-        self._visitors: dict[type[ast.AST], Callable[..., ast.expr]] = {
-            ast.Constant: self._constant, ast.Name: self._name, ast.Attribute: self._attribute, ast.Call: self._call,
-            ast.BinOp: self._binary, ast.UnaryOp: self._unary, ast.BoolOp: self._boolean, ast.Compare: self._compare,
-            ast.IfExp: self._conditional, ast.Subscript: self._subscript, ast.Tuple: self._items,
-            ast.List: self._items, ast.Dict: self._dict, ast.ListComp: self._comprehension,
-            ast.GeneratorExp: self._comprehension, ast.DictComp: self._dict_comprehension, ast.Slice: self._slice,
-        }  # fmt: skip
-
     def rebuild(self, node: ast.expr) -> ast.expr:
         """Return the checked copy of ``node``; where something is wrong, the problem is noted and ``None`` stands."""
-        visitor = self._visitors.get(type(node))
+        visitor = _VISITORS.get(type(node))
         if visitor is None:
             word = _WORDS.get(type(node), type(node).__name__)
             self.problem(node, f"{word} are not part of the language.", _fix(node))
             return ast.Constant(None)
-        return mark(visitor(node), self.place(node))
+        return mark(visitor(self, node), self.place(node))
 
     def target(self, node: ast.expr) -> ast.expr:
         """Rebuild what a loop or an assignment binds: names, and tuples of names."""
@@ -187,6 +175,16 @@ class Expressions(Calls):
     def place(self, node: ast.AST) -> Place:
         """Return where a node stands in the document."""
         return self.text.place_at(node)
+
+
+_VISITORS: dict[type[ast.AST], Callable[..., ast.expr]] = {
+    ast.Constant: Expressions._constant, ast.Name: Expressions._name, ast.Attribute: Expressions._attribute,
+    ast.Call: Expressions._call, ast.BinOp: Expressions._binary, ast.UnaryOp: Expressions._unary,
+    ast.BoolOp: Expressions._boolean, ast.Compare: Expressions._compare, ast.IfExp: Expressions._conditional,
+    ast.Subscript: Expressions._subscript, ast.Tuple: Expressions._items, ast.List: Expressions._items,
+    ast.Dict: Expressions._dict, ast.ListComp: Expressions._comprehension, ast.GeneratorExp: Expressions._comprehension,
+    ast.DictComp: Expressions._dict_comprehension, ast.Slice: Expressions._slice,
+}  # fmt: skip
 
 
 def _fix(node: ast.expr) -> str | None:

@@ -6,6 +6,10 @@ MAX_BRACKET_DEPTH = 60
 MAX_DEFINITIONS = 500
 MAX_DOCUMENT_NODES = 50_000
 MAX_DOCUMENT_DEPTH = 64
+MAX_POSITIONS = 10_000
+"""Modules, statements and expressions of one document."""
+MAX_CHARACTERS = 250_000
+"""Characters of all statements and expressions of one document."""
 MAX_NAME_CHARACTERS = 100
 MAX_PROBLEMS = 50
 
@@ -27,7 +31,7 @@ MAX_BUILD_STEPS = 200_000
 """Statements and parts of expressions that are evaluated while the model is checked."""
 MAX_BUILD_DEPTH = 40
 """Definitions nested in definitions."""
-MAX_RECURSIVE_CALLS = 600
+MAX_RECURSIVE_CALLS = 250
 """How often definitions may be called, while the model is built, by what they call themselves.
 
 Calls with arguments that were there before are free."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from services.definition.limits import MAX_BRACKET_DEPTH, MAX_EXPRESSION_DEPTH, MAX_TEXT_CHARACTERS
 from services.definition.problems import Place, Problems
 
+_CONTROL = re.compile(r"[\x00-\x1f\\\x7f]")
+_NUMBER_BEFORE_WORD = re.compile(r"\d[A-Za-z_]")
 _UNARY_RUN = re.compile(r"(?:[-+~]\s*|\bnot\s+){40}")
 
 
@@ -24,8 +26,9 @@ class Text:
     def place_at(self, node: ast.AST) -> Place:
         """Return the place of a node: the column counts characters of the string as the client wrote it."""
         offset = getattr(node, "col_offset", 0)
-        line = self.source.encode()[:offset].decode(errors="ignore")
-        return self.place.at(max(len(line) - self.shift + 1, 1))
+        if not self.source.isascii():  # Python counts bytes
+            offset = len(self.source.encode()[:offset].decode(errors="ignore"))
+        return self.place.at(max(offset - self.shift + 1, 1))
 
 
 def parse_expression(source: object, place: Place, problems: Problems) -> tuple[ast.expr, Text] | None:
@@ -96,25 +99,32 @@ def _trouble(text: str) -> tuple[str, int] | None:
         return "An expression is expected here.", 1
     if len(text) > MAX_TEXT_CHARACTERS:
         return f"This string has {len(text)} characters; at most {MAX_TEXT_CHARACTERS} are allowed.", 1
-    control = next((i for i, char in enumerate(text) if ord(char) < 32 or char in "\\\x7f"), None)
+    control = _CONTROL.search(text)
     if control is not None:
-        return "Line breaks, control characters and backslashes are not allowed here.", control + 1
+        return "Line breaks, control characters and backslashes are not allowed here.", control.start() + 1
     if "#" in text:
         return "Comments are not part of the language.", text.index("#") + 1
-    depth = 0
-    for index, char in enumerate(text):
-        depth += (char in "([{") - (char in ")]}")
-        if depth > MAX_BRACKET_DEPTH:
-            return f"Brackets are nested deeper than {MAX_BRACKET_DEPTH}.", index + 1
+    deep = _bracket_too_deep(text)
+    if deep is not None:
+        return f"Brackets are nested deeper than {MAX_BRACKET_DEPTH}.", deep + 1
     run = _UNARY_RUN.search(text)
     return ("Too many signs in a row.", run.start() + 1) if run else None
 
 
+def _bracket_too_deep(text: str) -> int | None:
+    if text.count("(") + text.count("[") + text.count("{") <= MAX_BRACKET_DEPTH:
+        return None
+    depth = 0
+    for index, char in enumerate(text):
+        depth += (char in "([{") - (char in ")]}")
+        if depth > MAX_BRACKET_DEPTH:
+            return index
+    return None
+
+
 def _parse(source: str, place: Place, problems: Problems, *, lead: int, before: int) -> ast.Module | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+        tree = _tree(source)
     except SyntaxError as error:
         column = max((error.offset or 1) - before + lead, 1)
         problems.add("invalid_expression", f"This does not parse: {error.msg}.", place.at(column))
@@ -122,11 +132,20 @@ def _parse(source: str, place: Place, problems: Problems, *, lead: int, before: 
     except (ValueError, RecursionError, MemoryError, OverflowError):
         problems.add("invalid_expression", "This expression is nested too deeply to be read.", place.at(1))
         return None
-    if _depth_exceeds(tree, MAX_EXPRESSION_DEPTH):
+    # A level takes a character at least: most strings are too short to be deep.
+    if len(source) > MAX_EXPRESSION_DEPTH and _depth_exceeds(tree, MAX_EXPRESSION_DEPTH):
         detail = f"This expression is nested deeper than {MAX_EXPRESSION_DEPTH}."
         problems.add("invalid_expression", detail, place.at(1), "Split it into several statements.")
         return None
     return tree
+
+
+def _tree(source: str) -> ast.Module:
+    if not _NUMBER_BEFORE_WORD.search(source):
+        return ast.parse(source)
+    with warnings.catch_warnings():  # «1if x else 2» parses with a warning
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
 
 
 def _depth_exceeds(tree: ast.AST, limit: int) -> bool:

@@ -29,7 +29,7 @@ def protect(program: Program, tree: Node, place: Place, problems: Problems) -> N
         detail = f"One forward makes {total:.0e} calls and turns; at most {MAX_FORWARD_WORK:.0e} are allowed."
         problems.add("model_too_large", detail, place_of(node) or place, "Call less inside loops and functions.")
     guarding = Guarding(found.wants, work.counted)
-    for function in bodies(program):
+    for function in bodies(program) if found.wants else ():
         function.body = guarding.body(function.body)
     program.helpers = complete(program.helpers | guarding.used)
 

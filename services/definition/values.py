@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.definition import containers
-from services.definition.budget import BOX, Budget
+from services.definition.budget import PUT, Budget
 from services.definition.names import check_member
 from services.definition.problems import Place, Problems, place_of
 from services.definition.program import Function, Module, Program
@@ -182,7 +182,7 @@ class Values(Budget, ABC):
         if isinstance(key, slice | tuple):
             self.walk(key if isinstance(key, tuple) else owner, place)
         if isinstance(owner, Node) and (isinstance(key, slice) or not owner.is_numbered()):
-            self.spend_items(len(owner) * BOX, place)
+            self.spend_items(len(owner) * PUT, place)
         if isinstance(owner, Opaque) or isinstance(key, Opaque):
             return TENSOR if owner is TENSOR else UNKNOWN
         try:

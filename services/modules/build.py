@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import traceback
+import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,10 @@ def compile_tree(tree: ast.Module, name: str) -> Code:
     # Tracebacks and inspect.getsource show the source that the user can download.
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {"__name__": f"modelwright_definition_{name.replace(' ', '_')}"}
-    exec(compile(tree, filename, "exec"), namespace)  # noqa: S102 - built node by node from the closed catalog
+    with warnings.catch_warnings():  # Python warns of «2[x]», which is the client's to see when it fails
+        warnings.simplefilter("ignore", SyntaxWarning)
+        compiled = compile(tree, filename, "exec")
+    exec(compiled, namespace)  # noqa: S102 - built node by node from the closed catalog
     code = _compiled[filename] = Code(filename, namespace, places)
     if len(_compiled) > _KEPT:
         _compiled.popitem(last=False)

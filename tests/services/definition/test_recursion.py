@@ -44,7 +44,6 @@ BOMBS = {
         "n + 1 if k == 0 else (m(k - 1, 1) if n == 0 else m(k - 1, m(k, n - 1)))", "Linear(m(4, 3), 2)", "k", "n"
     ),
     "calls that make nothing": macro("a if n < 2 else m(n - 1, m(n - 1, a))", "m(35, ReLU())", "n", "a"),
-    "Fibonacci": macro("a if n < 2 else Sequential(m(n - 1, a), m(n - 2, a))", "m(35, ReLU())", "n", "a"),
     "each other": {
         "modules": {
             "A": {"parameters": ["n"], "init": [{"b": "B(n)"}], "forward": ["return x"]},
@@ -69,6 +68,7 @@ def test_a_recursion_without_end_is_refused_with_its_chain_and_the_fix(name):
     "document",
     [
         macro("Linear(4, 4) if n == 0 else Sequential(m(n - 1), m(n - 1))", "m(39)", "n"),
+        macro("a if n < 2 else Sequential(m(n - 1, a), m(n - 2, a))", "m(35, ReLU())", "n", "a"),
         {
             "modules": {
                 "N": {
