@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI
@@ -14,6 +15,7 @@ from api import (
     checkpoints,
     datasets,
     errors,
+    events,
     graph_static,
     graphs,
     health,
@@ -28,10 +30,12 @@ from api import (
 from api.body import BodyLimits
 from api.dependencies import Parts, authenticated
 from api.middleware import RequestContext
+from api.watching import Watcher
 from services.config import Settings
 from services.datasets.reader import Reader
 from services.db.engine import Database
 from services.health import redis_client
+from services.jobs import events as job_events
 from services.predictions.warm import WarmModels
 from services.preflight import STATIC_PRELOAD, Preflight
 from services.queue import Doorbell
@@ -72,6 +76,7 @@ def _private() -> APIRouter:
     root = APIRouter(prefix="/v1", dependencies=[Depends(authenticated)])
     for resource in (
         jobs,
+        events,
         metrics,
         checkpoints,
         predictions,
@@ -115,4 +120,10 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     stack.callback(warm.close)
     reader = Reader(settings)
     stack.callback(reader.close)
-    return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, PrincipalCache())
+    watcher = Watcher(partial(_versions, database))
+    return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, PrincipalCache(), watcher)
+
+
+def _versions(database: Database, job_ids: Sequence[str]) -> Mapping[str, int]:
+    with database.read_session() as session:
+        return job_events.versions(session, job_ids=job_ids)

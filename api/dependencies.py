@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from api.watching import Watcher
 from services.config import Settings
 from services.datasets import reader as datasets
 from services.db.engine import Database
@@ -44,6 +45,7 @@ class Parts:
     doorbell: Doorbell
     redis: redis.Redis
     principals: PrincipalCache
+    watcher: Watcher
 
 
 async def parts(request: Request) -> Parts:

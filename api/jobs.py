@@ -1,17 +1,18 @@
-"""``/v1/jobs``: submit, look, list, cancel, try again, fork."""
+"""``/v1/jobs``: submit, look, wait, list, cancel, pause, resume, try again, fork."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from api import examples
 from api.body import JsonBody
-from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
+from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
 from api.openapi import answer, json_request, problems
-from api.query import CreateJobQuery, JobsQuery, no_query
+from api.query import CreateJobQuery, JobQuery, JobsQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json
 from api.views import JobList, JobView, ValidationView
 from services.jobs import again, service, steering
@@ -92,22 +93,29 @@ def list_jobs(query: Annotated[JobsQuery, Query()], parts: ServiceParts, caller:
 
 @router.get(
     "/{job_id}",
-    summary="Look at a job",
-    dependencies=[Depends(no_query)],
+    summary="Look at a job, or wait for its next change",
     responses={
         **answer(200, JobView, "The job as it is now."),
         304: {"description": "It is as you know it (`If-None-Match`)."},
         **problems(401, 403, 404, 422, 503),
     },
 )
-def get_job(job_id: str, request: Request, parts: ServiceParts, caller: Reader) -> Response:
+async def get_job(
+    job_id: str, query: Annotated[JobQuery, Query()], request: Request, parts: ServiceParts, caller: Reader
+) -> Response:
     """Return a job: its state, progress, resolved plan, and error if it failed.
 
-    To poll cheaply send the last `ETag` as `If-None-Match`: an unchanged job is answered 304 without a body.
+    To poll cheaply send the last `ETag` as `If-None-Match`: an unchanged job is answered 304 without a body. With
+    `wait=30` the answer comes at the next change, or after 30 seconds as if you had not waited; at once if the job has
+    ended, or is no longer as your `If-None-Match` knows it.
     """
-    with parts.database.read_session() as session:
-        job = service.get_job(session, tenant_id=caller.tenant_id, job_id=job_id)
-    return tagged_json(request, job)
+    job, now = await run_in_threadpool(_look, request, parts, caller.tenant_id, job_id)
+    known = request.headers.get("if-none-match") is None or now.status_code == HTTPStatus.NOT_MODIFIED
+    if query.wait == 0 or job["terminal"] or not known:
+        return now
+    if await parts.watcher.changed(job_id, job["version"], timeout_seconds=query.wait):
+        _, now = await run_in_threadpool(_look, request, parts, caller.tenant_id, job_id)
+    return now
 
 
 @router.post(
@@ -223,6 +231,12 @@ def fork_job(
         idempotency_key=idempotency_key,
     )
     return _created(made)
+
+
+def _look(request: Request, parts: Parts, tenant_id: str, job_id: str) -> tuple[dict[str, Any], Response]:
+    with parts.database.read_session() as session:
+        job = service.get_job(session, tenant_id=tenant_id, job_id=job_id)
+    return job, tagged_json(request, job)
 
 
 def _created(made: service.Submission) -> Response:

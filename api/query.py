@@ -73,6 +73,12 @@ class CreateJobQuery(NoQuery):
     validate_only: bool = Field(False, description="Check the request and report, but store and run nothing.")
 
 
+class JobQuery(NoQuery):
+    """``GET /v1/jobs/{id}``."""
+
+    wait: float = Field(0, ge=0, le=60, description="Answer at the next change, or unchanged after so many seconds.")
+
+
 class PageQuery(NoQuery):
     """Every list."""
 
@@ -210,7 +216,7 @@ def _problem(error: Mapping[str, Any]) -> Problem:
 def _limits() -> dict[str, str]:
     """Return, in words, between what each numeric parameter must lie."""
     words = {}
-    for model in (PageQuery, MetricsQuery, PreviewQuery):
+    for model in (PageQuery, JobQuery, MetricsQuery, PreviewQuery):
         for name, schema in model.model_json_schema()["properties"].items():
             node = next((one for one in schema.get("anyOf", [schema]) if "minimum" in one), None)
             if node:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from modelwright.credentials import discover
 from modelwright.dataset_calls import DatasetCalls
-from modelwright.errors import RETRY_STATUSES, ConnectionFailed, JobFailed, ServiceError, WaitTimeout
+from modelwright.errors import JobFailed
+from modelwright.follow_calls import FollowCalls
 from modelwright.graph_calls import GraphCalls
 from modelwright.live import as_definition
 from modelwright.model_calls import ModelCalls
 from modelwright.prediction_calls import PredictionCalls
-from modelwright.requests import address, path
+from modelwright.requests import path
 from modelwright.sweep_calls import SweepCalls
 
 if TYPE_CHECKING:
@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_FIRST_POLL_SECONDS = 0.1
-_SLOWEST_POLL_SECONDS = 1.0
-_OUTAGE_SECONDS = 300.0  # a watcher outlives a restart of the service
 
-
-class Client(GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls):
+class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls):
     """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
 
     Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no
@@ -211,49 +207,6 @@ class Client(GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls):
         if place.is_dir():
             place /= f"{checkpoint['id']}.safetensors"
         return download(self._transport, checkpoint, place, progress=progress or _silent, retries=self._retries)
-
-    def watch(self, job_id: str, *, timeout_seconds: float | None = None) -> Iterator[Json]:
-        """Yield the job, or the sweep, now and after every change until it has ended.
-
-        Outages of the service are waited out.
-
-        Raises:
-            WaitTimeout: it has not ended in time.
-        """
-        deadline = time.monotonic() + (float("inf") if timeout_seconds is None else timeout_seconds)
-        etag, pause = None, _FIRST_POLL_SECONDS
-        while True:
-            job, etag = self._changed(job_id, etag)
-            if job:
-                yield job
-                if job["terminal"]:
-                    return
-            pause = _FIRST_POLL_SECONDS if job else min(_SLOWEST_POLL_SECONDS, pause * 1.5)
-            if time.monotonic() + pause > deadline:
-                raise WaitTimeout(f"{job_id} has not ended after {timeout_seconds:g} s; it goes on.")
-            time.sleep(pause)
-
-    def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> Json:
-        """Return the job, or the sweep, when it has ended, whatever its state then is.
-
-        Raises:
-            WaitTimeout: it has not ended in time.
-        """
-        job: Json = {}
-        for job in self.watch(job_id, timeout_seconds=timeout_seconds):  # noqa: B007 - the last one counts
-            pass
-        return job
-
-    def _changed(self, job_id: str, etag: str | None) -> tuple[Json | None, str | None]:
-        give_up_at = time.monotonic() + _OUTAGE_SECONDS
-        while True:
-            try:
-                return self._transport.get_if_changed(address(job_id), etag)
-            except (ConnectionFailed, ServiceError) as error:
-                passing = isinstance(error, ConnectionFailed) or error.status in RETRY_STATUSES
-                if not passing or time.monotonic() > give_up_at:
-                    raise
-            time.sleep(_SLOWEST_POLL_SECONDS)
 
 
 def _request(job: Mapping[str, Any] | None, sections: Mapping[str, object]) -> Json:

@@ -45,9 +45,10 @@ class Transport:
     def __init__(self, credentials: Credentials, *, timeout_seconds: float, retries: RetryPolicy) -> None:
         self._credentials = credentials
         self._retries = retries
+        self._timeout_seconds = timeout_seconds
         self._http = httpx.Client(
             base_url=credentials.url,
-            timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
+            timeout=_timeout(timeout_seconds),
             headers={"Authorization": f"Bearer {credentials.api_key}", "User-Agent": "modelwright-python"},
             trust_env=not _is_loopback(credentials.url),  # a proxy cannot reach this machine's loopback
         )
@@ -73,9 +74,20 @@ class Transport:
         """
         return self._request("GET", path, params=params).text
 
-    def get_if_changed(self, path: str, etag: str | None) -> tuple[Json | None, str | None]:
-        """Return ``(JSON, ETag)`` of ``GET path``, or ``(None, etag)`` when it is unchanged since ``etag``."""
-        answer = self._request("GET", path, headers={"If-None-Match": etag} if etag else {})
+    def get_if_changed(
+        self, path: str, etag: str | None, *, wait_seconds: float = 0.0
+    ) -> tuple[Json | None, str | None]:
+        """Return ``(JSON, ETag)`` of ``GET path``, or ``(None, etag)`` when it is unchanged since ``etag``.
+
+        The service may take ``wait_seconds`` to answer that nothing has changed.
+        """
+        answer = self._request(
+            "GET",
+            path,
+            params=[("wait", f"{wait_seconds:.3f}")] if wait_seconds else (),
+            headers={"If-None-Match": etag} if etag else {},
+            timeout_seconds=self._timeout_seconds + wait_seconds,
+        )
         if answer.status_code == httpx.codes.NOT_MODIFIED:
             return None, etag
         return _object(answer), answer.headers.get("etag")
@@ -147,7 +159,7 @@ class Transport:
             headers=headers,
             json=body,
             content=content,
-            timeout=self._http.timeout if timeout_seconds is None else timeout_seconds,
+            timeout=_timeout(self._timeout_seconds if timeout_seconds is None else timeout_seconds),
         )
         answer = self._send(request)
         if answer.is_error:
@@ -175,6 +187,10 @@ class Transport:
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise ConnectionFailed(f"No answer from {self._credentials.url} ({reason}).") from error
+
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
 
 
 def _worth_another_try(answer: httpx.Response) -> bool:

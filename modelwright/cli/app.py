@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -113,6 +114,18 @@ def resume(job_id: JobId, as_json: AsJson = False) -> None:
     with connect() as client:
         job = client.resume(job_id)
     print_json(job) if as_json else typer.echo(f"{job['id']}  {job['state']}")
+
+
+@app.command()
+def events(
+    job_id: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened to a job: states, attempts, checkpoints."""
+    with connect() as client:
+        for event in client.follow_events(job_id) if follow else client.events(job_id):
+            typer.echo(json.dumps(event) if as_json else tables.event_line(event))
 
 
 @app.command()

@@ -68,6 +68,18 @@ def state_text(job: Mapping[str, Any]) -> Text:
     return Text.assemble((job["state"], STYLES.get(job["state"], "")), (f" ({beside})" if beside else "", "dim"))
 
 
+def event_line(event: Mapping[str, Any]) -> str:
+    """Return an event in one line: when, what, and its facts."""
+    facts = "  ".join(f"{name} {_fact(value)}" for name, value in event["data"].items() if value is not None)
+    return f"{event['created_at']}  {event['type']:<20}  {facts}".rstrip()
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, Mapping):
+        return str(value.get("message") or " ".join(f"{name}={one}" for name, one in value.items()))
+    return number(value)
+
+
 def failure_text(error: Mapping[str, Any]) -> Text:
     """Return what went wrong in training, where, and the hint."""
     text = Text.assemble(("✗ ", "bold red"), str(error.get("message")), "  ", (str(error.get("code")), "yellow"))

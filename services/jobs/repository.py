@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Row, Select, func, select, update
 from sqlalchemy.orm import Session, defer
 
 from services.db.models import Job, JobEvent
@@ -81,9 +82,31 @@ def count_unfinished(session: Session, *, tenant_id: str, at_most: int) -> int:
     return session.scalar(select(func.count()).select_from(unfinished.subquery())) or 0
 
 
-def events(session: Session, *, job_id: str) -> list[JobEvent]:
-    """Return a job's events in order."""
-    return list(session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.sequence)))
+def events(session: Session, *, job_id: str, after: int = 0, limit: int | None = None) -> list[JobEvent]:
+    """Return a job's events in order, those of a later sequence than ``after``.
+
+    A job's events are written with its row locked, so their sequence is the order in which they were committed.
+    """
+    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.sequence > after)
+    return list(session.scalars(query.order_by(JobEvent.sequence).limit(limit)))
+
+
+def event_sequence(session: Session, *, job_id: str, event_id: str) -> int | None:
+    """Return where an event stands in its job's history."""
+    return session.scalar(select(JobEvent.sequence).where(JobEvent.id == event_id, JobEvent.job_id == job_id))
+
+
+def find_standing(session: Session, *, tenant_id: str, job_id: str) -> Row[tuple[int, str, dict[str, Any]]] | None:
+    """Return version, state and progress of the tenant's job, without its documents."""
+    return session.execute(
+        select(Job.version, Job.state, Job.progress).where(Job.id == job_id, Job.tenant_id == tenant_id)
+    ).first()
+
+
+def versions(session: Session, *, job_ids: Sequence[str]) -> dict[str, int]:
+    """Return the version of each job; it grows with every change that clients see."""
+    rows = session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids)))
+    return {job_id: version for job_id, version in rows}  # noqa: C416 - rows are no pairs to a type checker
 
 
 def _filtered(tenant_id: str, after: str | None, states: Sequence[str], labels: Mapping[str, str]) -> Select[Job]:

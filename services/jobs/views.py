@@ -56,6 +56,7 @@ def _links(job_id: str) -> dict[str, str]:
     base = f"/v1/jobs/{job_id}"
     return {
         "self": base,
+        "events": f"{base}/events",
         "metrics": f"{base}/metrics",
         "checkpoints": f"{base}/checkpoints",
         "cancel": f"{base}/cancel",

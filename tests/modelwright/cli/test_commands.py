@@ -212,3 +212,32 @@ def test_a_reader_that_stops_reading_is_no_error(tmp_path):
 )
 def test_a_wrong_command_line_is_exit_code_2(run, arguments):
     assert run(*arguments)[0] == 2
+
+
+def event(identifier, kind="job.state_changed", **data):
+    moment = "2026-01-01T00:00:00.000000Z"
+    return {"id": identifier, "object": "event", "type": kind, "job_id": JOB_ID, "created_at": moment, "data": data}
+
+
+def test_events_are_a_line_each_with_what_failed_in_words(run):
+    failed = event("evt_2", "job.attempt_failed", attempt=1, error={"code": "trainer_died", "message": "It died."})
+    with scripted(reply(200, page(event("evt_1", state="running", reason=None, attempt=1), failed))) as service:
+        code, output, _ = run("events", JOB_ID, service=service)
+    assert code == 0
+    assert output.splitlines() == [
+        "2026-01-01T00:00:00.000000Z  job.state_changed     state running  attempt 1",
+        "2026-01-01T00:00:00.000000Z  job.attempt_failed    attempt 1  error It died.",
+    ]
+
+
+def test_events_as_json_are_lines_of_json(run):
+    with scripted(reply(200, page(event("evt_1", state="queued")))) as service:
+        _, output, _ = run("events", JOB_ID, "--json", service=service)
+    assert [json.loads(line)["id"] for line in output.splitlines()] == ["evt_1"]
+
+
+@pytest.mark.parametrize(("word", "state"), [("pause", "pausing"), ("resume", "queued")])
+def test_pausing_and_resuming_print_id_and_state(run, word, state):
+    with scripted(reply(200, job(state))) as service:
+        assert run(word, JOB_ID, service=service) == (0, f"{JOB_ID}  {state}\n", "")
+    assert service.requests[0][:2] == ("POST", f"/v1/jobs/{JOB_ID}/{word}")
