@@ -2,7 +2,10 @@
 
 import hashlib
 
-from tests.services.datasets.files import image_folder
+import numpy as np
+import pytest
+
+from tests.services.datasets.files import image_folder, npz
 from tests.stack import Stack
 
 PLAN = {"epochs": 30, "optimizer": {"type": "Adam", "lr": 0.05}, "seed": 1}
@@ -55,3 +58,34 @@ def test_a_network_learns_from_a_zipped_folder_of_images(service: Stack) -> None
     job = service.wait(service.submit(request))
     assert job["state"] == "succeeded", job["error"]
     assert job["progress"]["latest"]["test/accuracy"] > 0.9
+
+
+POINTS = np.linspace(0, 1, 160, dtype=np.float32).reshape(40, 4)
+LABELS = np.arange(40) % 3
+
+
+def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarray:
+    other = array.copy()
+    other[place] = value
+    return other
+
+
+BAD = {
+    "a label beyond the outputs": (npz(x=POINTS, y=changed(LABELS, (17,), 3)), "label_out_of_range", "row 17"),
+    "a label below zero": (npz(x=POINTS, y=changed(LABELS, (4,), -1)), "label_out_of_range", "row 4"),
+    "a feature that is no number": (npz(x=changed(POINTS, (9, 2), np.nan), y=LABELS), "non_finite_data", "row 9"),
+    "a feature without end": (npz(x=changed(POINTS, (31, 0), np.inf), y=LABELS), "non_finite_data", "row 31"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_rows_end_a_job_before_its_first_step_with_their_number(service: Stack, case: str) -> None:
+    content, code, said = BAD[case]
+    made = service.client.post("/v1/datasets?format=npz&target=y", content=content).json()
+    training = {**PLAN, "epochs": 1, "loss": {"type": "CrossEntropyLoss"}}
+    job = service.wait(service.submit({"model": "Linear(4, 3)", "data": {"dataset": made["id"]}, "training": training}))
+    assert (job["state"], job["error"]["code"], job["attempt"]) == ("failed", code, 1)
+    assert said in job["error"]["message"]
+    assert job["error"]["hint"]
+    assert (job["progress"]["step"], job["error"]["retryable"]) == (0, False)
+    assert service.client.get(f"/v1/jobs/{job['id']}/checkpoints").json()["data"] == []

@@ -32,6 +32,7 @@ from worker.trainer.evaluation import Evaluator
 from worker.trainer.failures import single_sample_failure, small_batch_failure
 from worker.trainer.freezing import Held, freeze
 from worker.trainer.job import Job
+from worker.trainer.lookups import check_lookups
 from worker.trainer.loop import Trainer
 from worker.trainer.objective import Objective
 from worker.trainer.optim import build_optimizer
@@ -90,6 +91,7 @@ def assemble(job: Job, line: Line, build: Build, ranks: Ranks = ALONE) -> Traine
         job = _sized(job, line, model=model, held=held, loaded=loaded, site=site)
     trainer = _put_together(job, line, model=model, held=held, loaded=loaded, site=site, restored=restored)
     _check_smallest_batch(trainer)
+    check_lookups(model, loaded.parts)
     ranks.check(trainer.model, trainer.objective, loaded.parts["train"], job.data["batch_size"])
     if restored is not None:
         trainer.load_state_dict(restored)

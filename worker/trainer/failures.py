@@ -23,6 +23,7 @@ _SHAPES = re.compile(
     re.IGNORECASE,
 )
 _SINGLE_SAMPLE = "Expected more than 1 value per channel"
+_BEYOND_ENTRIES = "index out of range in self"  # torch's own words for an embedding
 _MESSAGE_CHARACTERS = 600
 
 
@@ -89,6 +90,10 @@ def _model_failure(error: Exception, layer: str) -> TrainingFailure:
     text = _shorten(str(error)) or type(error).__name__
     if _SINGLE_SAMPLE in text:
         return single_sample_failure()
+    if text == _BEYOND_ENTRIES:
+        hint = "Give it as many entries as there are different numbers."
+        detail = f"In {layer}: a number is looked up for which there is no entry."
+        return user_failure("index_out_of_range", detail, hint=hint, pointer="/model")
     if "deterministic" in text and "implementation" in text:
         hint = 'Set "reproducible": false, or use another operation.'
         return user_failure(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from services.datasets.limits import MAX_HEADER_BYTES
 from services.datasets.parsing.profile import profile
 from services.datasets.parsing.refusal import UNSUPPORTED, refuse
 from services.datasets.parsing.table import Table, checked, write_table
@@ -17,7 +18,8 @@ SOURCE, PREPARED = "source", "prepared.safetensors"
 _HEAD_BYTES = 512
 _TARGETS = ("label", "target", "y")  # else the last column
 _PICKLE_PROTOCOLS = range(2, 6)
-_LOOKS = ((b"PAR1", "Parquet"), (b"PK\x03\x04", "a zip archive"), (b"\x93NUMPY", "a .npy file"), (b"\x89PNG", "a PNG"))
+_ZIP = b"PK\x03\x04"
+_LOOKS = ((b"PAR1", "Parquet"), (_ZIP, "a zip archive"), (b"\x93NUMPY", "a .npy file"), (b"\x89PNG", "a PNG"))
 
 
 class Line(Protocol):
@@ -53,7 +55,7 @@ def prepare(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         InvalidRequest: the file is not as it must be.
     """
     source = folder / SOURCE
-    _refuse_pickles(source, request["format"])
+    _look_at_head(source, request["format"], request["options"])
     table = checked(_READERS[request["format"]](source, folder, request))
     described = {name: values.describe() for name, values in table.items()}
     inputs, target = _roles(table, request["options"])
@@ -81,15 +83,23 @@ def _roles(table: Table, options: Mapping[str, Any]) -> tuple[list[str], str]:
     return list(inputs), target
 
 
-def _refuse_pickles(source: Path, kind: str) -> None:
+def _look_at_head(source: Path, kind: str, options: Mapping[str, Any]) -> None:
     with source.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if len(head) > 1 and head[0] == 0x80 and head[1] in _PICKLE_PROTOCOLS and kind not in ("safetensors", "text"):
+    if options.get("unit") != "byte" and _is_pickle(head, kind):
         hint = "Send .npy, .npz, safetensors, Parquet or CSV: pickles can run code, so they are never read."
         refuse(UNSUPPORTED, "The file is a pickle.", hint=hint)
     looks = next((name for magic, name in _LOOKS if head.startswith(magic)), None)
     if looks and kind in ("csv", "text"):
         refuse("invalid_encoding", f"The file is not {kind}: it looks like {looks}.", hint="Name its format.")
+
+
+def _is_pickle(head: bytes, kind: str) -> bool:
+    """Whether a file begins as `pickle.dump` or `torch.save` write; sound safetensors may begin with the same bytes."""
+    if head.startswith(_ZIP):
+        return b"/data.pkl" in head
+    begins = len(head) > 1 and head[0] == 0x80 and head[1] in _PICKLE_PROTOCOLS
+    return begins and not (kind == "safetensors" and int.from_bytes(head[:8], "little") <= MAX_HEADER_BYTES)
 
 
 def _read_csv(source: Path, _: Path, request: Mapping[str, Any]) -> Table:

@@ -81,21 +81,24 @@ def _numbers(values: Values) -> dict[str, Any]:
         finite, nan, inf = _finite(block)
         missing, infinite, count = missing + nan, infinite + inf, count + finite.size
         if finite.size:
-            total += float(finite.sum())
+            with np.errstate(over="ignore"):
+                total += float(finite.sum())
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    found: dict[str, Any] = {"missing": missing, "infinite": infinite}
-    if not count or not math.isfinite(total):
-        return {**found, "min": None, "max": None, "mean": None, "std": None}
+    found: dict[str, Any] = {"missing": missing, "infinite": infinite, "min": _plain(low), "max": _plain(high)}
+    if not count or not math.isfinite(total) or not math.isfinite(high - low):  # nothing there, or beyond float64
+        return {**found, "mean": None, "std": None}
     mean = total / count
-    found |= {"min": _plain(low), "max": _plain(high), "mean": mean, "std": _deviation(array, mean, count)}
+    found |= {"mean": mean, "std": _deviation(array, mean, count, largest=max(high - mean, mean - low))}
     if array.ndim == 1 and len(array) <= _UNIQUE_ROWS:
         found |= _distinct(array)
     return found | {"histogram": _histogram(array, low, high)}
 
 
-def _deviation(array: NDArray[Any], mean: float, count: int) -> float:
-    squares = sum(float(np.square(_finite(block)[0] - mean).sum()) for block in blocks(array))
-    return math.sqrt(squares / count)
+def _deviation(array: NDArray[Any], mean: float, count: int, *, largest: float) -> float:
+    """Square what is divided by the ``largest`` distance from the mean: squares of 1e300 are beyond float64."""
+    unit = largest or 1.0
+    squares = sum(float(np.square((_finite(block)[0] - mean) / unit).sum()) for block in blocks(array))
+    return math.sqrt(squares / count) * unit
 
 
 def _distinct(array: NDArray[Any]) -> dict[str, Any]:

@@ -51,12 +51,17 @@ class Made:
 
 
 def fit(recipe: Mapping[str, Any], stored: Mapping[str, Stored], train: Tensor) -> Fitted:
-    """Return what normalization and missing values need to know; ``train`` are the numbers of the training rows."""
+    """Return what normalization and missing values need to know; ``train`` are the numbers of the training rows.
+
+    Raises:
+        TrainingFailure: ``non_finite_data``: numbers so large that their spread is none.
+    """
     sources = []
     for source in recipe["sources"]:
         fitted: dict[str, Any] = {"column": source["column"]}
         if source["normalize"] or source["missing"] in ("mean", "median"):
             fitted |= _statistics(source, stored[source["column"]].values[train], per_channel=_is_image(recipe))
+            _check_scale(source["column"], fitted, stored[source["column"]].values[train], train)
         elif isinstance(source["missing"], float | int):
             fitted["fill"] = float(source["missing"])
         sources.append(fitted)
@@ -129,6 +134,15 @@ def _statistics(source: Mapping[str, Any], values: Tensor, *, per_channel: bool)
     elif isinstance(source["missing"], float | int):
         found["fill"] = float(source["missing"])
     return found
+
+
+def _check_scale(column: str, fitted: Mapping[str, Any], values: Tensor, train: Tensor) -> None:
+    """Divided by an infinite spread every row would be the same, and nobody told."""
+    if not bool(torch.as_tensor(fitted.get("scale", 1.0)).isinf().any()):
+        return
+    largest = values.reshape(len(values), -1).abs().nan_to_num(0.0, posinf=torch.inf).amax(1).argmax()
+    detail = f"Column `{column}` has a number too large to normalize in row {int(train[largest])}."
+    raise user_failure("non_finite_data", detail, hint="Mend it, or leave `normalize` out.")
 
 
 def _channel_statistics(normalize: str, images: Tensor) -> dict[str, Any]:

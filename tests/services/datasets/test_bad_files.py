@@ -6,6 +6,7 @@ import io
 import json
 import random
 import struct
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -316,3 +317,27 @@ def test_a_file_that_takes_too_much_memory_or_time_is_refused_for_it(reader, set
     finally:
         reader._settings = settings
     assert ask(reader, settings, b"a,b\n1,2\n", "csv")["rows"] == 1
+
+
+@pytest.mark.parametrize("opening", [b"3,", b'3,"'])
+def test_a_cell_of_a_gigabyte_is_refused_in_flat_memory(opening, tmp_path):
+    with (tmp_path / SOURCE).open("wb") as file:
+        file.write(b"a,b\n1,2\n" + opening + b"x" * MIB)
+        file.truncate(1 << 30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidRequest) as caught:
+            prepare(tmp_path, {"format": "csv", "options": {}, "max_bytes": 2 << 30})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code == "cell_too_large"
+    assert "Line 3" in caught.value.problems[0].detail
+    assert peak < 100 * MIB
+
+
+def test_a_sound_safetensors_file_may_begin_as_a_pickle_does(tmp_path):
+    header = json.dumps({"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}).encode().ljust(0x480)
+    content = safetensors(header, b"12")
+    assert content.startswith(b"\x80\x04")
+    assert read(tmp_path, content, "safetensors")["rows"] == 2

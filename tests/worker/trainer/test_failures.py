@@ -267,3 +267,38 @@ def test_a_checkpoint_of_another_model_is_not_loaded(tmp_path, cache):
     checkpoint = train(job).of("checkpoint")[-1]
     error = failure(train(resumed(other, checkpoint, tmp_path / "resumed")))
     assert error["code"] == "checkpoint_mismatch"
+
+
+LOOKED_UP = {
+    "modules": {
+        "Looked": {
+            "parameters": ["entries"],
+            "init": [{"table": "Embedding(entries, 4)"}, {"head": "Linear(4, 10)"}],
+            "forward": ["return self.head(self.table(x))"],
+        }
+    },
+    "inputs": [{"name": "x", "dtype": "int64", "shape": ["B"], "column": "label"}],
+}
+
+
+def test_a_number_beyond_the_entries_of_an_embedding_is_found_before_any_step_with_its_row(tmp_path, cache):
+    line = train(make_job(tmp_path, model={**LOOKED_UP, "model": "Looked(9)"}, cache=cache))
+    error = failure(line)
+    assert (error["code"], error["pointer"], line.last["step"]) == ("index_out_of_range", "/model", 0)
+    assert "layer `table` (Embedding) has 9 entries, 0 to 8" in error["message"]
+    row = int(error["message"].split("row ")[1].split(",")[0])
+    assert load_file(line_file(tmp_path, cache))["label"][row] == 9
+    assert error["hint"] == "Give the layer at least 10 entries."
+    assert train(make_job(tmp_path / "ten", model={**LOOKED_UP, "model": "Looked(10)"}, cache=cache)).last["outcome"]
+
+
+def test_a_number_that_the_model_makes_is_found_too(tmp_path, cache):
+    model = {
+        **LOOKED_UP,
+        "model": "Looked(9)",
+        "modules": {"Looked": {**LOOKED_UP["modules"]["Looked"], "forward": ["return self.head(self.table(x + 10))"]}},
+    }
+    line = train(make_job(tmp_path, model=model, cache=cache))
+    error = failure(line)
+    assert (error["code"], line.last["step"]) == ("index_out_of_range", 0)
+    assert error["message"] == "Layer `table` (Embedding) is asked for an entry beyond its 9."

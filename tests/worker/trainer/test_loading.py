@@ -337,3 +337,14 @@ def test_thousands_of_wrong_columns_are_answered_at_once_and_too_many_are_refuse
     with pytest.raises(InvalidRequest) as caught:
         wide.data(features={f"x{number}": {"columns": "*"} for number in range(21)})
     assert (caught.value.code, caught.value.problems[0].pointer) == ("out_of_range", "/data/features")
+
+
+@pytest.mark.parametrize("normalize", ["standardize", "min_max"])
+def test_numbers_too_large_to_normalize_are_refused_with_the_row(normalize, tmp_path):
+    values = [1.0, -1.7e308, 1.0, 1.5e308, 2.0]
+    huge = Prepared(tmp_path, csv_of({"a": values, "y": list(range(5))}), "csv")
+    assert huge.table["profile"]["statistics"]["a"]["std"] is None
+    with pytest.raises(TrainingFailure) as caught:
+        column(huge, {"columns": ["a"], "normalize": normalize}, split={"train": 1.0}, target="y")
+    assert caught.value.code == "non_finite_data"
+    assert "too large to normalize in row 1" in caught.value.detail
