@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.cli.console import err, out, print_json
+from modelwright.cli.exits import UsageError
 from modelwright.cli.graph_diff import print_diff
 from modelwright.cli.graph_paths import print_paths
 from modelwright.cli.graph_request import Asked, diff_request, graph_request, picture_format
@@ -36,7 +37,10 @@ def show_graph(
     graph = client.graph(**request)
     if kind and output is not None:
         text = json.dumps(graph) if kind == "json" else _picture(client, request, kind, collapse)
-        output.write_text(text, encoding="utf-8")
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{output} cannot be written: {error.strerror}.") from None
         err().print(f"{output}  {len(text.encode()):,} bytes", style="dim", soft_wrap=True, markup=False)
     if as_json:
         print_json(graph)

@@ -140,10 +140,9 @@ def _print_check(check: Mapping[str, Any], console: Console) -> None:
     elif check.get("max_abs_difference") is None:
         console.print(Text(f"✗ not every gradient is finite, so nothing can be compared{aside}", "yellow"))
     else:
-        text = (
-            f"✗ finite differences differ: {worst}; the function has a corner or a jump here, or a gradient is stopped"
-        )
-        console.print(Text(text + aside, "yellow"))
+        text = f"✗ finite differences differ: {worst}{aside}"
+        why = "the function has a corner or a jump here, or a gradient is stopped"
+        console.print(Text(f"{text}: {why}", "yellow"))
 
 
 def _print_plain(leaves: Sequence[Mapping[str, Any]], console: Console) -> None:

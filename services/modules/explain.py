@@ -128,9 +128,8 @@ def _layer_problem(failure: Failure, path: str, module: nn.Module, arguments: tu
     place = node.place
     tensor = arguments[0] if arguments and isinstance(arguments[0], torch.Tensor) else None
     finding = _finding(module, tensor) if tensor is not None else None
-    title = (
-        f"{type(module).__name__} {path!r} ({place.pointer})" if path else f"{type(module).__name__} ({place.pointer})"
-    )
+    name = f"{type(module).__name__} {path!r}" if path else type(module).__name__
+    title = f"{name} ({place.pointer})" if place.pointer else name
     if finding is not None:
         fix = f": {finding.hint}" if finding.hint else ""
         return Problem("shape_mismatch", f"{title} {finding.detail}{fix}", place.pointer, finding.hint, place.column)

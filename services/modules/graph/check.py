@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,9 @@ from services.modules.graph.values import number, value_of
 
 STEP = 6e-6
 """Relative step of the central differences: near the cube root of float64's precision, where their error is least."""
+FINER = 1e-2
+"""What the step is shortened by where the first disagrees: among the thousands of corners of a network of ReLUs some
+lie near enough to be crossed, while a corner at the very point shows with every step."""
 MAX_ELEMENTS = 8
 """Leaves with more elements are checked along one direction instead of element by element."""
 MAX_RUNS = 400
@@ -37,6 +40,16 @@ class Verified:
     along: tuple[float, float] | None = None
     """Along one direction: by finite differences, and by autograd."""
 
+    def gap(self) -> float | None:
+        """Return by how much finite differences and autograd differ; None before they were measured."""
+        if self.difference is not None:
+            return _distance(self.difference, self.autograd)
+        return None if self.along is None else abs(self.along[0] - self.along[1])
+
+    def corner(self) -> bool:
+        """Tell whether finite differences disagree."""
+        return self._agrees(self.gap()) is False
+
     def _agrees(self, difference: float | None) -> bool | None:
         size = float(torch.linalg.vector_norm(self.autograd)) if self.autograd.numel() else 0.0
         return None if difference is None else difference <= TOLERANCE * max(1.0, size)
@@ -47,12 +60,7 @@ class Verified:
         Where finite differences disagree, the function has a kink or a jump there, or the definition stops or replaces
         the gradient (``detach``).
         """
-        paths = _distance(self.sum_of_paths, self.autograd)
-        finite = None
-        if self.difference is not None:
-            finite = _distance(self.difference, self.autograd)
-        elif self.along is not None:
-            finite = abs(self.along[0] - self.along[1])
+        paths, finite = _distance(self.sum_of_paths, self.autograd), self.gap()
         return {
             "sum_of_paths": value_of(self.sum_of_paths),
             "autograd": value_of(self.autograd),
@@ -137,20 +145,32 @@ def _compare(checks: Checks, twin: Subject, record: Capture, output: torch.Tenso
 def _differences(checks: Checks, moves: Moves, leaves: Sequence[Node], deadline: float) -> None:
     for node in leaves:
         value = node.tensor_value()
-        small = value.numel() <= MAX_ELEMENTS
-        cost = 2 * value.numel() if small else 2
+        cost = 2 * value.numel() if value.numel() <= MAX_ELEMENTS else 2
         if checks.runs + cost > MAX_RUNS or time.monotonic() > deadline:
             checks.reason = f"Finite differences ended after {checks.runs} runs."
             return
-        one = checks.leaves[str(node.name)]
-        if small:
-            units = torch.eye(value.numel(), dtype=torch.float64).view(-1, *value.shape)
-            rows = [moves.slope(node, unit) for unit in units]
-            one.difference = torch.tensor(rows, dtype=torch.float64).view(value.shape)
-        else:
-            direction = _direction(value)
-            one.along = moves.slope(node, direction), float((one.autograd * direction).sum())
+        one = _measured(moves, node, checks.leaves[str(node.name)], STEP)
+        if one.corner() and checks.runs + 2 * cost <= MAX_RUNS:
+            checks.runs += cost
+            one = min(one, _measured(moves, node, one, STEP * FINER), key=_gap)
+        checks.leaves[str(node.name)] = one
         checks.runs += cost
+
+
+def _measured(moves: Moves, node: Node, one: Verified, step: float) -> Verified:
+    """Return ``one`` with finite differences: element by element, or along one direction where elements are many."""
+    value = node.tensor_value()
+    if value.numel() <= MAX_ELEMENTS:
+        units = torch.eye(value.numel(), dtype=torch.float64).view(-1, *value.shape)
+        rows = [moves.slope(node, unit, step) for unit in units]
+        return replace(one, difference=torch.tensor(rows, dtype=torch.float64).view(value.shape))
+    direction = _direction(value)
+    return replace(one, along=(moves.slope(node, direction, step), float((one.autograd * direction).sum())))
+
+
+def _gap(one: Verified) -> float:
+    gap = one.gap()
+    return math.inf if gap is None or math.isnan(gap) else gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +181,11 @@ class Moves:
     position: int
     cotangent: torch.Tensor
 
-    def slope(self, node: Node, direction: torch.Tensor) -> float:
-        """Return the central difference of the output along ``direction``."""
+    def slope(self, node: Node, direction: torch.Tensor, step: float) -> float:
+        """Return the central difference of the output along ``direction``; ``step`` is relative to the values."""
         value = node.tensor_value()
         size = float((value * (direction != 0)).abs().max()) if value.numel() else 0.0
-        step = STEP * max(1.0, size if math.isfinite(size) else 1.0)
+        step *= max(1.0, size if math.isfinite(size) else 1.0)
         ahead, behind = self._moved(node, value + step * direction), self._moved(node, value - step * direction)
         return (ahead - behind) / (2 * step)
 

@@ -133,6 +133,31 @@ def test_what_is_not_listed_is_said_with_its_part_of_the_sum():
     assert "not checked: No time was left." in text
 
 
+def test_the_check_says_what_it_could_not_compare_and_why():
+    wrong = {"operation": "e1", "name": "sqrt", "pointer": "/b", "source": "b = torch.sqrt(a)"}
+    check = {"agrees": False, "dtype": "float64", "max_abs_difference": None, "reason": None}
+    graph = {**GRAPH, "gradients": {**GRAPH["gradients"], "check": check, "first_non_finite": wrong}}
+    text = shown(command.print_paths, graph, named=False)
+    assert "⚠ on the way back sqrt made the first gradient that is not finite: b = torch.sqrt(a)" in text
+    assert "✗ not every gradient is finite, so nothing can be compared" in text
+    check |= {"max_abs_difference": 0.5, "reason": "Finite differences ended after 400 runs."}
+    text = " ".join(shown(command.print_paths, graph, named=False).split())
+    assert (
+        "differ: largest difference 0.5 (Finite differences ended after 400 runs.): the function has a corner" in text
+    )
+    check["agrees"] = True
+    text = " ".join(shown(command.print_paths, graph, named=False).split())
+    assert "agree in float64: largest difference 0.5 (Finite differences ended after 400 runs.)" in text
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_of_the_command_line(run, model_file, tmp_path):  # noqa: F811
+    with scripted(reply(200, GRAPH), text_reply("<svg/>")) as service:
+        file = tmp_path / "no" / "such.svg"
+        code, _, errors = run("graph", model_file, "-i", '{"x1": 1, "x2": 3}', "-o", file, service=service)
+    assert code == 2
+    assert "such.svg cannot be written: No such file or directory." in " ".join(errors.split()).replace("\n", "")
+
+
 def test_many_leaves_are_one_table_unless_they_are_named():
     leaves = [{**LEAF, "name": f"[w{index}]"} for index in range(9)]
     graph = {**GRAPH, "gradients": {**GRAPH["gradients"], "leaves": leaves}}

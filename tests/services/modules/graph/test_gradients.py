@@ -257,3 +257,13 @@ def test_the_first_operation_that_makes_a_gradient_that_is_not_finite_is_named()
     marked = next(one for one in made["operations"] if one["id"] == found["operation"])
     assert marked["input_gradients"] == ["Infinity"]
     assert traced(PRODUCT, {"x1": 1.0, "x2": 3.0})["gradients"]["first_non_finite"] is None
+
+
+def test_a_corner_beside_the_point_is_stepped_round_and_one_at_the_point_is_told():
+    """A step of 6e-6 crosses the corner at 1e-6, a hundredth of it does not; at 0 every step does."""
+    steps = ["return F.relu(self.w * x).sum()"]
+    near, at = ({"w": {"parameter": f"tensor([{one}])"}} for one in ("0.000001", "0.0"))
+    checked = traced(net(steps, [near]), {"x": [1.0]}, gradients={"of": ["w"]})["gradients"]["check"]
+    assert (checked["agrees"], checked["runs"]) == (True, 4)
+    checked = traced(net(steps, [at]), {"x": [1.0]}, gradients={"of": ["w"]})["gradients"]["check"]
+    assert (checked["agrees"], checked["max_abs_difference"]) == (False, 0.5)
