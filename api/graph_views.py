@@ -98,12 +98,15 @@ class ComparisonView(View):
     steps_measured: int
     dynamic: dict[str, Any] = Field(
         description="`build_seconds`, `step_seconds` (median, quartiles, least), `kept_bytes` of activations, "
-        "`process_peak_bytes`."
+        "`process_peak_bytes`: of the child process so far, after this form's first step; dynamic comes first."
     )
     static: dict[str, Any] = Field(description="The same, and the `backend` that ran the captured graph.")
     speedup: float = Field(description="Median dynamic step ÷ median static step.")
+    faster: Literal["dynamic", "static"] | None = Field(
+        description="Whose steps are faster, by a sign test at 1 % over steps made in turns; null: it may be chance."
+    )
     break_even_steps: int | None = Field(
-        description="After so many steps the static graph has earned its building; null: its steps are not faster."
+        description="After so many steps the static graph has earned its building; null: it is not clearly faster."
     )
     max_abs_difference: float | None = Field(description="Of the outputs.")
     changes: list[dict[str, Any]] = Field(

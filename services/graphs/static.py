@@ -58,9 +58,10 @@ def picture(report: dict[str, Any]) -> str:
         for name in ("dynamic", "static")
     ]
     marks = [Mark(float(even), f"break-even: {even} steps")] if even is not None else []
-    note = f"{report['steps_measured']} steps each, in turns; {report['device']}, backend {report['static']['backend']}"
+    note = f"building + steps × median of {report['steps_measured']} each, made in turns; {report['device']}, backend "
+    note += report["static"]["backend"]
     if even is None:
-        note += "; no break-even"
+        note += "; no break-even" if report["faster"] else "; no clear difference"
     return lines(
         series,
         title="Dynamic and static graph: time after so many training steps",

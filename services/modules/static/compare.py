@@ -27,6 +27,7 @@ from services.modules.static.reasons import breaks_of
 WARM_STEPS = 3
 MAX_STEPS = 2_000
 MIN_STEPS = 5
+_ONE_PER_CENT = 2.576  # quantile of the normal distribution, two-sided
 _KIB = 1024  # the unit of ru_maxrss on Linux
 
 
@@ -51,13 +52,15 @@ def compare(definition: Definition, subject: Subject, *, seconds: float) -> dict
     dynamic, static = (
         _described(form, row, one, peak) for form, row, one, peak in zip(forms, times, first, peaks, strict=True)
     )
+    winner = faster(*times)
     results = [tensors(pair.run(form.call, inputs)) for form in forms]
     return {
         "steps_measured": len(times[0]),
         "dynamic": dynamic,
         "static": {**static, "backend": compiled.backends[0]},
         "speedup": round(dynamic["step_seconds"]["median"] / static["step_seconds"]["median"], 4),
-        "break_even_steps": _break_even(dynamic, static),
+        "faster": winner,
+        "break_even_steps": break_even(dynamic, static) if winner == "static" else None,
         "max_abs_difference": _finite(difference(*results)),
         "device": f"cpu, {torch.get_num_threads()} thread, {platform.machine()}",
         "torch": torch.__version__,
@@ -132,8 +135,21 @@ def _times(row: list[float]) -> dict[str, float]:
     return {name: round(value, 7) for name, value in found.items()}
 
 
-def _break_even(dynamic: dict[str, Any], static: dict[str, Any]) -> int | None:
-    """Return after how many steps the static form has caught up; None where its steps are not faster."""
+def faster(dynamic: Sequence[float], static: Sequence[float]) -> str | None:
+    """Return which form's steps are faster; None where that may be chance.
+
+    A sign test at one per cent: the steps were made in turns, so each pair saw the same load, and how often one form won
+    does not depend on how much the machine was disturbed.
+    """
+    won = sum(slow > fast for slow, fast in zip(dynamic, static, strict=True))
+    beyond = won - len(static) / 2
+    if abs(beyond) <= _ONE_PER_CENT * math.sqrt(len(static)) / 2:
+        return None
+    return "static" if beyond > 0 else "dynamic"
+
+
+def break_even(dynamic: dict[str, Any], static: dict[str, Any]) -> int | None:
+    """Return after how many steps the static form has caught up; None where its median step is no shorter."""
     gain = dynamic["step_seconds"]["median"] - static["step_seconds"]["median"]
     return max(0, math.ceil((static["build_seconds"] - dynamic["build_seconds"]) / gain)) if gain > 0 else None
 
