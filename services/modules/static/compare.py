@@ -138,8 +138,8 @@ def _times(row: list[float]) -> dict[str, float]:
 def faster(dynamic: Sequence[float], static: Sequence[float]) -> str | None:
     """Return which form's steps are faster; None where that may be chance.
 
-    A sign test at one per cent: the steps were made in turns, so each pair saw the same load, and how often one form won
-    does not depend on how much the machine was disturbed.
+    A sign test at one per cent: the steps were made in turns, so each pair saw the same load, and how often one form
+    won does not depend on how much the machine was disturbed.
     """
     won = sum(slow > fast for slow, fast in zip(dynamic, static, strict=True))
     beyond = won - len(static) / 2
