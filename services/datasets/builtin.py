@@ -55,7 +55,7 @@ def load_columns(info: DatasetInfo) -> dict[str, NDArray[Any]]:
     from sklearn import datasets  # noqa: PLC0415 - half a second and 100 MB that a cached file does not need
 
     bunch = getattr(datasets, f"load_{info.name}")()
-    values = _derive(info, bunch.data, bunch.target)
+    values = _photographs(bunch.images) if info.name == "sample_images" else _derive(info, bunch.data, bunch.target)
     return {
         name: np.ascontiguousarray(values[name].reshape(info.rows, *column.shape), dtype=column.dtype)
         for name, column in info.columns.items()
@@ -67,6 +67,10 @@ def _derive(info: DatasetInfo, data: NDArray[Any], target: NDArray[Any]) -> Mapp
         return {"pixels": data / 16, "image": data / 16, "label": target}
     standardized = (data - data.mean(0)) / data.std(0)
     return {"features": data, "standardized": standardized, "benign": target, info.target: target}
+
+
+def _photographs(images: list[NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    return {"image": np.stack(images).transpose(0, 3, 1, 2), "label": np.arange(len(images))}
 
 
 def _sha256(content: bytes) -> str:

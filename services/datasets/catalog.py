@@ -200,6 +200,19 @@ _LINNERUD = DatasetInfo(
     licence=_SKLEARN_LICENCE,
     source="Tenenhaus, La régression PLS, 1998",
 )
+_SAMPLE_IMAGES = DatasetInfo(
+    name="sample_images",
+    title="Two photographs: a temple in China, a flower",
+    rows=2,
+    columns={
+        "image": Column("uint8", (3, 427, 640), description="red, green, blue; 427 × 640 pixels", kind="image"),
+        "label": _label("china", "flower"),
+    },
+    inputs=("image",),
+    target="label",
+    licence="CC BY 2.0",
+    source="flickr.com/photos/danielbuechele/6061409035 (china), flickr.com/photos/vultilion/6056698931 (flower)",
+)
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
-    {info.name: info for info in (_DIGITS, _IRIS, _WINE, _BREAST_CANCER, _DIABETES, _LINNERUD)}
+    {info.name: info for info in (_DIGITS, _IRIS, _WINE, _BREAST_CANCER, _DIABETES, _LINNERUD, _SAMPLE_IMAGES)}
 )

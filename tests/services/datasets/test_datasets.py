@@ -40,6 +40,15 @@ def test_digits_are_scaled_and_the_image_is_the_same_pixels(cache):
     assert (columns["image"].reshape(1797, 64) == columns["pixels"]).all()
 
 
+def test_the_photographs_are_those_that_scikit_learn_ships(cache):
+    from sklearn.datasets import load_sample_image
+
+    columns = load_file(materialise("sample_images", cache).path)
+    for name, image, label in zip(("china.jpg", "flower.jpg"), columns["image"], columns["label"], strict=True):
+        assert (image.transpose(1, 2, 0) == load_sample_image(name)).all()
+        assert DATASETS["sample_images"].columns["label"].class_names[label] == name.removesuffix(".jpg")
+
+
 def test_standardized_features_have_mean_zero_and_deviation_one(cache):
     values = load_file(materialise("wine", cache).path)["standardized"].astype("float64")
     np.testing.assert_allclose(values.mean(0), 0, atol=1e-6)
