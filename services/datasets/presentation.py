@@ -12,13 +12,12 @@ from services.datasets.catalog import Column, DatasetInfo
 from services.datasets.plain import CODED, Recipe, plain_column, plain_recipe
 from services.datasets.preprocessing import Feature, Features, Split, Window
 from services.datasets.recipes import MAX_SOURCES, FeatureMaker
-from services.datasets.split import PARTS, is_missing, kept_rows, split_columns, split_rows, split_sizes
+from services.datasets.split import PART_NAMES, PARTS, is_missing, kept_rows, split_columns, split_rows, split_sizes
 from services.errors import InvalidRequest, Problem
 from services.training.problems import nearest
 
 READ_POINTER = "/data/split"
 FEATURES, NEXT = "features", "next_"
-_PART_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 ReadColumns = Callable[[Sequence[str]], Mapping[str, NDArray[Any]]]
 """Returns stored columns by name."""
 
@@ -176,10 +175,10 @@ def _check_split_column(way: str, name: str, info: DatasetInfo) -> list[Problem]
 def _part_codes(column: Column) -> tuple[dict[str, list[int]], list[Problem]]:
     codes: dict[str, list[int]] = {part: [] for part in PARTS}
     for code, name in enumerate(column.class_names):
-        part = next((part for part, words in _PART_NAMES.items() if name.lower() in words), None)
+        part = next((part for part, words in PART_NAMES.items() if name.lower() in words), None)
         if part is None:
             detail = f"The column says {name[:80]!r} for some rows."
-            hint = f"Known: {', '.join(word for words in _PART_NAMES.values() for word in words)}."
+            hint = f"Known: {', '.join(word for words in PART_NAMES.values() for word in words)}."
             return codes, [Problem("unknown_value", detail, "/data/split/column", hint)]
         codes[part].append(code)
     return codes, []

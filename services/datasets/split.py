@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PARTS = ("train", "validation", "test")
+PART_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+"""What a column, or a folder, may call the parts."""
 Rows = NDArray[np.int64]
 ReadColumn = Callable[[str], NDArray[Any]]
 """Returns the values of a column, of the rows that are to be split."""

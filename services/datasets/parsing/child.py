@@ -79,7 +79,8 @@ def _roles(table: Table, options: Mapping[str, Any]) -> tuple[list[str], str]:
             )
     likely = [name for name in _TARGETS if name in usable]
     target = options.get("target") or (likely or usable[-1:])[0]
-    inputs = options.get("inputs") or [name for name in usable if name != target] or [target]
+    images = [name for name in usable if table[name].kind == "image"]
+    inputs = options.get("inputs") or images or [name for name in usable if name != target] or [target]
     return list(inputs), target
 
 

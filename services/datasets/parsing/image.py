@@ -8,13 +8,16 @@ from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from services.datasets.limits import MAX_IMAGE_PIXELS
 from services.datasets.parsing.refusal import refuse, shown
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _BOMBS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
+_ORIENTATION = 0x0112  # Exif 2.3, tag Orientation; 5 to 8 swap height and width
+_SIDEWAYS = range(5, 9)
+_SIXTEEN_BITS = 0xFFFF
 _BROKEN = (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, OverflowError)
 
 
@@ -49,7 +52,7 @@ def pixels(content: bytes, name: str, size: tuple[int, int], channels: int) -> N
     """
     with open_image(content, name) as image:
         try:
-            plain = _eight_bits(image).convert("L" if channels == 1 else "RGB")
+            plain = _eight_bits(upright(image), name).convert("L" if channels == 1 else "RGB")
             if (plain.height, plain.width) != size:
                 plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         except _BOMBS:
@@ -60,9 +63,37 @@ def pixels(content: bytes, name: str, size: tuple[int, int], channels: int) -> N
     return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Keep the upper half of 16-bit grey, which `convert` would clip."""
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image
+def upright(image: Image.Image) -> Image.Image:
+    """Return the image as its camera was held: phones store pixels sideways and say so in Exif."""
+    return ImageOps.exif_transpose(image)
+
+
+def upright_size(image: Image.Image, name: str) -> tuple[int, int]:
+    """Return (height, width) of the upright image, without decoding it.
+
+    Raises:
+        InvalidRequest: ``invalid_image``.
+    """
+    try:
+        sideways = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _SIDEWAYS  # Pillow turns TIFF itself
+    except _BROKEN:
+        _broken(name)
+    return (image.width, image.height) if sideways else (image.height, image.width)
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Keep the upper half of 16-bit grey, which `convert` would clip; what has more bits has no common black and white.
+
+    Raises:
+        InvalidRequest: ``invalid_image``.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    if image.mode.startswith("F") or values.min() < 0 or values.max() > _SIXTEEN_BITS:
+        detail = f"The image {shown(name)} has more than 16 bits a pixel."
+        refuse("invalid_image", detail, hint="Save it with 8 or 16 bits, or send the numbers as .npz.")
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def _broken(name: str) -> NoReturn:

@@ -12,9 +12,10 @@ import numpy as np
 from services.datasets.limits import MAX_CLASSES
 from services.datasets.parsing import archive
 from services.datasets.parsing.archive import Archive
-from services.datasets.parsing.image import bound_pixels, open_image, pixels
+from services.datasets.parsing.image import bound_pixels, open_image, pixels, upright_size
 from services.datasets.parsing.refusal import refuse, shown
 from services.datasets.parsing.table import Table, Values
+from services.datasets.split import PART_NAMES
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _GREY = ("1", "L", "LA", "I;16", "I")
@@ -24,7 +25,8 @@ _IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db")
 def read_images(path: Path, options: Mapping[str, Any], *, folder: Path, max_bytes: int) -> Table:
     """Return ``image`` (uint8, [channels, height, width]), ``label`` by folder, and ``file``, the name in the archive.
 
-    Rows are in the order of the names. Pixels are written to ``folder`` as they are decoded.
+    Where all folders of classes lie in folders called train, validation or test, ``part`` says in which. Rows are in
+    the order of the names. Pixels are written to ``folder`` as they are decoded.
 
     Raises:
         InvalidRequest: as `archive.opened`; ``invalid_image`` with the member, ``image_too_large``,
@@ -46,11 +48,8 @@ def read_images(path: Path, options: Mapping[str, Any], *, folder: Path, max_byt
             stored[row] = pixels(opened.read(member), member.filename, size, channels)
     index = {name: code for code, name in enumerate(names)}
     labels = np.array([index[_class_of(member)] for member in members], dtype=np.int64)
-    return {
-        "image": Values(stored, "image"),
-        "label": Values(labels, "category", tuple(names)),
-        "file": _files(members),
-    }
+    table = {"image": Values(stored, "image"), "label": Values(labels, "category", tuple(names))}
+    return table | _parts(members) | {"file": _files(members)}
 
 
 def _is_image(member: zipfile.ZipInfo) -> bool:
@@ -86,13 +85,23 @@ def _layout(opened: Archive, members: list[zipfile.ZipInfo], options: Mapping[st
     grey, first = True, None
     for member in members:
         with open_image(opened.read(member), member.filename) as image:
-            size = (image.height, image.width)
+            size = upright_size(image, member.filename)
             grey = grey and image.mode in _GREY
         first = first or size
         if size != first and not wanted:
             detail = f"{shown(member.filename)} is {list(size)}, but {shown(members[0].filename)} is {list(first)}."
             refuse("image_sizes_differ", detail, hint='Give "images": {"size": [height, width]} to resize them.')
     return (tuple(wanted) if wanted else first or (0, 0)), channels or (1 if grey else 3)
+
+
+def _parts(members: list[zipfile.ZipInfo]) -> Table:
+    words = [PurePosixPath(member.filename).parent.parent.name for member in members]
+    known = {word for called in PART_NAMES.values() for word in called}
+    if not {word.lower() for word in words} <= known:
+        return {}
+    names = tuple(sorted(set(words)))
+    codes = np.array([names.index(word) for word in words], dtype=np.int64)
+    return {"part": Values(codes, "category", names)}
 
 
 def _files(members: list[zipfile.ZipInfo]) -> Values:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from safetensors.numpy import save
 
 from services.config import Settings
@@ -341,3 +342,17 @@ def test_a_sound_safetensors_file_may_begin_as_a_pickle_does(tmp_path):
     content = safetensors(header, b"12")
     assert content.startswith(b"\x80\x04")
     assert read(tmp_path, content, "safetensors")["rows"] == 2
+
+
+def test_more_bits_than_a_picture_has_are_refused_and_sixteen_are_read(tmp_path):
+    for number, values in enumerate([np.ones((4, 4), np.float32), np.full((4, 4), 70_000, np.int32)]):
+        file = io.BytesIO()
+        Image.fromarray(values).save(file, "TIFF")
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(InvalidRequest) as caught:
+            read(tmp_path / str(number), zipped({"c/a.tiff": file.getvalue()}), "images")
+        assert caught.value.code == "invalid_image"
+        assert "more than 16 bits" in caught.value.problems[0].detail
+    deep = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 0x80FF, np.uint16)).save(deep, "PNG")
+    assert read(tmp_path, zipped({"c/a.png": deep.getvalue()}), "images")["profile"]["preview"]["image"][0][0] == 0x80
