@@ -77,8 +77,8 @@ class SweepTrialView(View):
     object: Literal["sweep_trial"]
     number: int
     state: str = Field(
-        description="`proposed`, then its job's state; in the end `succeeded`, `failed`, `pruned`, `cancelled`, or "
-        "`invalid`: it could not be trained, and cost no worker."
+        description="`proposed`, then its job's state, `settling` once that has ended; in the end `succeeded`, "
+        "`failed`, `pruned`, `cancelled`, or `invalid`: it could not be trained, and cost no worker."
     )
     parameters: dict[str, Any]
     objective: float | None = Field(description="The best value that the series reached, once the trial has ended.")

@@ -17,8 +17,19 @@ from modelwright.cli.tables import STYLES, ago, number
 Sweep = Mapping[str, Any]
 Trial = Mapping[str, Any]
 
-_STYLES = {**STYLES, "stopping": "yellow", "pruned": "magenta", "invalid": "dim", "proposed": "dim"}
-_STATES_SHOWN = ("running", "starting", "queued", "succeeded", "pruned", "failed", "cancelled", "invalid", "proposed")
+_STYLES = {**STYLES, "stopping": "yellow", "pruned": "magenta", "invalid": "dim", "proposed": "dim", "settling": "cyan"}
+_STATES_SHOWN = (
+    "running",
+    "starting",
+    "settling",
+    "queued",
+    "succeeded",
+    "pruned",
+    "failed",
+    "cancelled",
+    "invalid",
+    "proposed",
+)
 _BAR_WIDTH = 24
 _VALUE_CHARACTERS = 28
 _WIDE = 90
@@ -114,7 +125,7 @@ def _ranked(trials: Sequence[Trial], mode: str) -> list[Trial]:
 
     def order(trial: Trial) -> tuple[int, float]:
         value = trial["objective"]
-        if trial["state"] in ("running", "starting", "cancelling"):
+        if trial["state"] in ("running", "starting", "cancelling", "settling"):
             return 0, trial["number"]
         return (1, sign * value) if value is not None else (2, trial["number"])
 

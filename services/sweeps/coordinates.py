@@ -15,6 +15,8 @@ from services.sweeps.service import find_sweep
 from services.sweeps.space import Dimension, read_space
 
 _TICKS = 5
+_NEAR = 0.06
+"""Ticks closer than this part of the axis are hard to read."""
 _LABEL_CHARACTERS = 40
 
 
@@ -50,8 +52,9 @@ def _axis(dimension: Dimension) -> dict[str, Any]:
         return _listed(dimension, "category")
     if dimension.kind == "steps" and len(dimension.values) <= _TICKS:
         return {**_listed(dimension, "number"), "scale": "log" if dimension.log else "linear"}
-    axis = _numeric(dimension.pointer, dimension.name, dimension.low, dimension.high, log=dimension.log)
-    return {**axis, "type": "integer" if dimension.kind == "int" else "number"}
+    whole = dimension.kind == "int"
+    axis = _numeric(dimension.pointer, dimension.name, dimension.low, dimension.high, log=dimension.log, whole=whole)
+    return {**axis, "type": "integer" if whole else "number"}
 
 
 def _listed(dimension: Dimension, kind: str) -> dict[str, Any]:
@@ -71,14 +74,26 @@ def _places(dimension: Dimension) -> list[float]:
     return [_position(value, dimension.low, dimension.high, dimension.log) for value in dimension.values]
 
 
-def _numeric(pointer: str, label: str, low: float, high: float, *, log: bool) -> dict[str, Any]:
-    parts = [index / (_TICKS - 1) for index in range(_TICKS)] if high > low else [0.5]
-    values = [_between(low, high, part, log) for part in parts]
+def _numeric(pointer: str, label: str, low: float, high: float, *, log: bool, whole: bool = False) -> dict[str, Any]:
+    values = _powers(low, high) if log else []
+    if len(values) <= 2:
+        values = [_between(low, high, index / (_TICKS - 1), log) for index in range(_TICKS)]
+    if whole:
+        values = [round(value) for value in values]
     ticks = [
-        {"value": value, "label": f"{value:.4g}", "position": part} for value, part in zip(values, parts, strict=True)
+        {"value": value, "label": f"{value:.4g}", "position": _position(value, low, high, log)}
+        for value in dict.fromkeys(values)
     ]
     scale = "log" if log else "linear"
     return {"pointer": pointer, "label": label, "type": "number", "scale": scale, "range": [low, high], "ticks": ticks}
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Return both ends and the powers of ten between them, but those that would touch an end."""
+    exponents = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+    inner = [float(f"1e{exponent}") for exponent in exponents]
+    apart = [value for value in inner if _NEAR < _position(value, low, high, True) < 1 - _NEAR]
+    return [low, *apart, high] if high > low else [low]
 
 
 def _between(low: float, high: float, part: float, log: bool) -> float:

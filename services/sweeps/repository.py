@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, case, func, select, text, update
 from sqlalchemy.orm import Session
 
-from services.db.models import Checkpoint, Job
+from services.db.models import TERMINAL_STATES, Checkpoint, Job
 from services.db.sweep_models import OPEN_TRIAL_STATES, Sweep, SweepTrial
 
 
@@ -27,6 +27,12 @@ class JobState:
     started_at: datetime | None
     finished_at: datetime | None
 
+
+SETTLING = "settling"
+"""How a trial is shown whose job has ended, until the driver has written down how: for seconds at most."""
+_SHOWN_STATE = case(
+    (SweepTrial.state != "submitted", SweepTrial.state), (Job.state.in_(TERMINAL_STATES), SETTLING), else_=Job.state
+)
 
 _JOB = (Job.id, Job.state, Job.reason, Job.progress, Job.error, Job.created_at, Job.started_at, Job.finished_at)
 TrialAndJob = tuple[SweepTrial, JobState | None]
@@ -77,17 +83,15 @@ def seconds_since_creation(session: Session, *, sweep_id: str) -> float:
 
 def counts(session: Session, *, sweep_ids: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return for each sweep how many of its trials are in which state; submitted ones by the state of their job."""
-    state = func.coalesce(Job.state, SweepTrial.state)
-    shown = select(SweepTrial.sweep_id, SweepTrial.state, state.label("now"), func.count())
     rows = session.execute(
-        shown.outerjoin(Job, (Job.id == SweepTrial.job_id) & (SweepTrial.state == "submitted"))
+        select(SweepTrial.sweep_id, _SHOWN_STATE.label("shown"), func.count())
+        .outerjoin(Job, Job.id == SweepTrial.job_id)
         .where(SweepTrial.sweep_id.in_(sweep_ids))
-        .group_by(SweepTrial.sweep_id, SweepTrial.state, state)
+        .group_by(SweepTrial.sweep_id, text("shown"))
     )
     found: dict[str, dict[str, int]] = {sweep_id: {} for sweep_id in sweep_ids}
-    for sweep_id, trial_state, now, count in rows:
-        name = now if trial_state == "submitted" else trial_state
-        found[sweep_id][name] = found[sweep_id].get(name, 0) + count
+    for sweep_id, shown, count in rows:
+        found[sweep_id][shown] = count
     return found
 
 
@@ -110,9 +114,7 @@ def trial_page(
     if after is not None:
         query = query.where(SweepTrial.number > after)
     if states:
-        shown = func.coalesce(Job.state, "")
-        submitted = (SweepTrial.state == "submitted") & shown.in_(states)
-        query = query.where(((SweepTrial.state != "submitted") & SweepTrial.state.in_(states)) | submitted)
+        query = query.where(_SHOWN_STATE.in_(states))
     return _pairs(session, query.limit(limit))
 
 

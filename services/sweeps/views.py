@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.db.models import TERMINAL_STATES
 from services.db.sweep_models import ENDED_SWEEP_STATES, Sweep, SweepTrial
 from services.pages import timestamp
-from services.sweeps.repository import JobState
+from services.sweeps.repository import SETTLING, JobState
 
 TRIAL_STATES = (
-    *("proposed", "queued", "starting", "running", "pausing", "paused", "cancelling"),
+    *("proposed", "queued", "starting", "running", "pausing", "paused", "cancelling", SETTLING),
     *("succeeded", "failed", "pruned", "cancelled", "invalid"),
 )
 _ENDED = ("succeeded", "failed", "pruned", "cancelled")
@@ -56,7 +57,7 @@ def open_trial_view(trial: SweepTrial, job: JobState | None, metric: str) -> dic
     progress = job.progress if job is not None else {}
     return {
         "number": trial.number,
-        "state": job.state if job is not None else trial.state,
+        "state": _state(trial, job),
         "parameters": trial.parameters,
         "step": progress.get("step"),
         "total_steps": progress.get("total_steps"),
@@ -72,7 +73,7 @@ def trial_view(trial: SweepTrial, job: JobState | None, checkpoint_id: str | Non
         "id": str(trial.number),
         "object": "sweep_trial",
         "number": trial.number,
-        "state": now["state"] if trial.state == "submitted" else trial.state,
+        "state": now["state"],
         "parameters": trial.parameters,
         "objective": trial.objective,
         "best_step": trial.best_step,
@@ -89,6 +90,12 @@ def trial_view(trial: SweepTrial, job: JobState | None, checkpoint_id: str | Non
         "finished_at": timestamp(trial.finished_at),
         "links": _trial_links(trial, checkpoint_id),
     }
+
+
+def _state(trial: SweepTrial, job: JobState | None) -> str:
+    if job is None or trial.state != "submitted":
+        return trial.state
+    return SETTLING if job.state in TERMINAL_STATES else job.state
 
 
 def _progress(counts: Mapping[str, int], total: int) -> dict[str, Any]:
