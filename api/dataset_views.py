@@ -9,6 +9,16 @@ from pydantic import Field
 from api.views import ListView, ProblemItem, Time, View
 
 
+class FetchView(View):
+    """How the fetching of a file goes."""
+
+    url: str
+    received_bytes: int
+    size_bytes: int | None = Field(description="Of the whole file, once its server has said so.")
+    tries: int = Field(description="In a row without a byte; after five it is given up.")
+    error: str | None = Field(description="Why the last try ended early.")
+
+
 class DatasetView(View):
     """A data set: named columns, one value or array of values a row."""
 
@@ -16,7 +26,7 @@ class DatasetView(View):
     object: Literal["dataset"]
     name: str
     owner: Literal["own", "builtin"]
-    state: Literal["uploading", "preparing", "ready", "failed"]
+    state: Literal["fetching", "uploading", "preparing", "ready", "failed"]
     format: str
     options: dict[str, Any]
     rows: int | None
@@ -26,6 +36,7 @@ class DatasetView(View):
     licence: str | None
     source: str | None
     problems: list[ProblemItem] = Field(description="Why it could not be read.")
+    fetch: FetchView | None = Field(description="Of one that the service fetches: how far it is.")
     source_sha256: str | None = Field(description="Of the file as you sent it.")
     source_size_bytes: int | None
     sha256: str | None = Field(description="Of the prepared columns that trainers read.")

@@ -30,7 +30,7 @@ DatasetId = Annotated[str, Path(description="An id of yours, or the name of a bu
     summary="Begin an upload, or send a small file or tiny data",
     status_code=HTTPStatus.CREATED,
     responses={
-        **answer(201, DatasetView, "The data set: `uploading` when its bytes are to follow, else `ready`."),
+        **answer(201, DatasetView, "The data set: `uploading` or `fetching` when its bytes are to come, else `ready`."),
         **answer(200, DatasetView, "You have sent the same bytes, or begun to: this is that data set."),
         **problems(*sorted({*_BODY, 409})),
     },
@@ -47,8 +47,9 @@ def create_dataset(
     """Begin an upload with a JSON body that names the `format`; then `PUT` the parts and `POST …/complete`.
 
     A file of up to 64 MiB can be the body itself: `?format=csv`. Tiny data can be in the JSON body: `columns` or
-    `rows`. These two are ready, or refused with every problem, at once. The same bytes are the same data set; an upload
-    that begins with an `Idempotency-Key` begins once.
+    `rows`. These two are ready, or refused with every problem, at once. With a `url` beside the `format` the service
+    fetches the file itself, if its operator allows the host (else 422 `url_not_allowed`): look until it is `ready`.
+    The same bytes are the same data set; an upload that begins with an `Idempotency-Key` begins once.
     """
     made = arrivals.arrive(
         parts.database,

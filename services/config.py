@@ -46,6 +46,9 @@ class Settings:
     dataset_timeout_seconds: float = 300.0
     dataset_memory_bytes: int = 8 << 30
     dataset_cache_bytes: int = 32 << 30
+    remote_hosts: tuple[str, ...] = ()  # no host: the service fetches nothing
+    remote_networks: tuple[str, ...] = ()
+    remote_ca_file: str | None = None
     log_level: str = "INFO"
 
     @property
@@ -111,6 +114,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         dataset_timeout_seconds=_number(source, "MODELWRIGHT_DATASET_TIMEOUT_SECONDS", 300.0),
         dataset_memory_bytes=int(_number(source, "MODELWRIGHT_DATASET_MEMORY_BYTES", 8 << 30)),
         dataset_cache_bytes=int(_number(source, "MODELWRIGHT_DATASET_CACHE_BYTES", 32 << 30)),
+        remote_hosts=_list(source, "MODELWRIGHT_REMOTE_HOSTS"),
+        remote_networks=_list(source, "MODELWRIGHT_REMOTE_NETWORKS"),
+        remote_ca_file=source.get("MODELWRIGHT_REMOTE_CA_FILE") or None,
         log_level=source.get("MODELWRIGHT_LOG_LEVEL", "INFO"),
     )
 
@@ -127,6 +133,10 @@ def _number(source: Mapping[str, str], name: str, default: float) -> float:
         return float(source.get(name, default))
     except ValueError:
         raise ValueError(f"{name} must be a number, not {source[name]!r}") from None
+
+
+def _list(source: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in source.get(name, "").split(",") if item.strip())
 
 
 def _database_url(url: str) -> str:

@@ -9,6 +9,7 @@ from services.queue import MAINTENANCE_QUEUE, queue_name
 
 RECOVER = "worker.recover"
 RECOVER_SECONDS = 5.0
+FETCH = "worker.fetch"
 COLLECT = "worker.collect"
 COLLECT_SECONDS = 60.0  # it looks at every chunk: not so often that a large store feels it
 
@@ -46,6 +47,11 @@ app.conf.update(
             "task": RECOVER,
             "schedule": RECOVER_SECONDS,
             # A backlog of recoveries, after Redis was away, would do nothing that the last one does not.
+            "options": {"queue": MAINTENANCE_QUEUE, "expires": RECOVER_SECONDS},
+        },
+        "fetch": {
+            "task": FETCH,
+            "schedule": RECOVER_SECONDS,
             "options": {"queue": MAINTENANCE_QUEUE, "expires": RECOVER_SECONDS},
         },
         "collect": {

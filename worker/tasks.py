@@ -11,7 +11,8 @@ from celery.signals import worker_init, worker_process_init, worker_process_shut
 from services.db.engine import Database
 from services.logging import configure_logging
 from services.queue import RING, Doorbell
-from worker.app import COLLECT, RECOVER, app, settings
+from worker.app import COLLECT, FETCH, RECOVER, app, settings
+from worker.fetching import Fetcher
 from worker.orphans import die_with_main
 from worker.recovery import collect, recover
 from worker.slot import Slot
@@ -37,6 +38,12 @@ def run_recovery() -> None:
 def run_collection() -> None:
     """Delete what nothing needs any more."""
     collect(_recovery_parts()[0])
+
+
+@app.task(name=FETCH)  # type: ignore[untyped-decorator]  # celery ships no types
+def run_fetches() -> None:
+    """Go on with the data sets that are to be fetched, in threads: this task takes no time."""
+    _fetcher().tick()
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
@@ -68,6 +75,11 @@ def _slot() -> Slot:
     if pid not in _slots:
         _slots[pid] = Slot(settings, draining=lambda: _draining[0] == 1)
     return _slots[pid]
+
+
+@cache
+def _fetcher() -> Fetcher:
+    return Fetcher(settings)
 
 
 @cache

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import func
 from sqlalchemy.orm import Session
@@ -34,14 +35,17 @@ def complete(
     reader: Reader,
     settings: Settings,
     sha256: str | None = None,
+    before: Literal["uploading", "fetching"] = "uploading",
 ) -> dict[str, Any]:
     """Put the parts together, have them read, and store the columns; completing twice is completing once.
+
+    ``before`` is the state in which the parts came, and to which a transfer that went wrong goes back.
 
     A process that dies on the way leaves the parts as they were: complete again.
 
     Raises:
         NotFound: the tenant has no such data set.
-        Conflict: another request is completing it.
+        Conflict: another request is completing it; or it is still being fetched.
         InvalidRequest: ``missing_part``, ``checksum_mismatch``, ``size_mismatch``: the upload stays open; or what is
             wrong with the file: the data set is ``failed`` then, and keeps the problems.
         UnsupportedFormat: the file is a pickle; the data set is ``failed``.
@@ -50,7 +54,7 @@ def complete(
         if not repository.try_lock(locking, dataset_id=check_id(dataset_id, "ds")):
             raise Conflict("This upload is being completed already.", hint="GET the data set to see how it goes.")
         with database.session() as session:
-            dataset = _begin(session, tenant_id, dataset_id)
+            dataset = _begin(session, tenant_id, dataset_id, before)
         if dataset.state != "preparing":
             return _ended(dataset)
         try:
@@ -58,13 +62,13 @@ def complete(
                 _assemble(database, dataset, folder / SOURCE, sha256)
                 return _prepare(database, dataset, folder, reader)
         except _Reopened as reopened:
-            _set_state(database, dataset, "uploading")
+            _set_state(database, dataset, before)
             raise InvalidRequest([reopened.problem]) from None
         except (InvalidRequest, UnsupportedFormat) as error:
             _fail(database, dataset, error)
             raise
         except BaseException:
-            _set_state(database, dataset, "uploading")
+            _set_state(database, dataset, before)
             raise
 
 
@@ -76,16 +80,18 @@ class _Reopened(Exception):
         self.problem = Problem(code, detail, hint=hint)
 
 
-def _begin(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
+def _begin(session: Session, tenant_id: str, dataset_id: str, before: str) -> Dataset:
     dataset = repository.find_locked(session, tenant_id=tenant_id, dataset_id=dataset_id)
     if dataset is None:
         raise NotFound()
-    if dataset.state == "uploading":
+    if dataset.state == before:
         dataset.state, dataset.updated_at = "preparing", func.now()
     return dataset
 
 
 def _ended(dataset: Dataset) -> dict[str, Any]:
+    if dataset.state == "fetching":
+        raise Conflict("This data set is still being fetched.", hint="GET it to see how it goes.")
     if dataset.state == "failed":
         first = dataset.problems[0]
         if first["code"] == UnsupportedFormat.code:
@@ -160,9 +166,14 @@ def _fail(database: Database, dataset: Dataset, error: InvalidRequest | Unsuppor
     with database.session() as session:
         row = repository.find_locked(session, tenant_id=dataset.tenant_id, dataset_id=dataset.id)
         if row is not None:
-            repository.drop_parts(session, dataset_id=row.id)
-            row.state, row.updated_at = "failed", func.now()
-            row.problems = [problem.to_dict() for problem in problems]
+            fail(session, row, problems)
+
+
+def fail(session: Session, row: Dataset, problems: Sequence[Problem]) -> None:
+    """Keep why a data set cannot be had, and drop its bytes; the caller has locked the row."""
+    repository.drop_parts(session, dataset_id=row.id)
+    row.state, row.updated_at = "failed", func.now()
+    row.problems = [problem.to_dict() for problem in problems]
 
 
 def _set_state(database: Database, dataset: Dataset, state: str) -> None:

@@ -51,6 +51,10 @@ class DatasetRequest(Section):
     format: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
         None, description=f"One of {', '.join(FORMATS)}."
     )
+    url: Annotated[str, Field(min_length=1, max_length=2000)] | None = Field(
+        None,
+        description="An https address from which the service fetches the file, if the operator allows its host.",
+    )
     csv: CsvOptions | None = None
     images: ImageOptions | None = None
     text: TextOptions | None = None
@@ -76,6 +80,8 @@ class DatasetRequest(Section):
             raise problem("missing", "One of `format`, `columns` or `rows` is required.", pointer="/format")
         if len(given) > 1:
             raise problem("conflict", f"`{given[0]}` and `{given[1]}` exclude each other.", pointer=f"/{given[1]}")
+        if self.url is not None and self.format is None:
+            raise problem("conflict", f"`url` and `{given[0]}` exclude each other.", pointer="/url")
         for name in ("csv", "images", "text"):
             if getattr(self, name) is not None and self.format != name:
                 detail = f"`{name}` says how to read {name}, but the format is {self.format or 'json'}."

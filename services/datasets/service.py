@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ValidationError
+from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from services.config import Settings
 from services.datasets import repository
 from services.datasets.catalog import DATASETS, DatasetInfo
+from services.datasets.remote_address import resolve_now
 from services.datasets.schema import FORMATS, DatasetRequest
 from services.datasets.views import brief_view, builtin_view, view
 from services.db.dataset_models import Dataset
@@ -69,6 +71,7 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
     Raises:
         BodyTooLarge: it is declared larger than a data set may be.
         QuotaExceeded: the tenant's data sets take too much.
+        UrlNotAllowed: nothing is fetched from there; nothing was sent.
     """
     if request.size_bytes is not None and request.size_bytes > settings.max_dataset_bytes:
         raise BodyTooLarge(f"A data set may have at most {settings.max_dataset_bytes} bytes.")
@@ -80,6 +83,8 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
         if known is not None:
             return Begun(view(known), created=False)
     check_quota(session, tenant_id=tenant_id, more_bytes=request.size_bytes or 0, settings=settings)
+    if request.url is not None:
+        resolve_now(request.url, settings)
     dataset = Dataset(
         id=new_id("ds"),
         tenant_id=tenant_id,
@@ -88,11 +93,21 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
         options=request.options(),
         source_sha256=request.sha256,
         source_size_bytes=request.size_bytes,
+        **_to_fetch(request),
     )
     session.add(dataset)
     session.flush()
     session.refresh(dataset)
     return Begun(view(dataset), created=True)
+
+
+def _to_fetch(request: DatasetRequest) -> dict[str, Any]:
+    """Return the columns of a data set that a worker is to fetch."""
+    if request.url is None:
+        return {}
+    said = {"url": request.url, "version": None, "size_bytes": None, "received_bytes": 0, "farthest_bytes": 0}
+    remote = {**said, "tries": 0, "error": None, "complete": False}
+    return {"state": "fetching", "remote": remote, "fetch_at": func.now()}
 
 
 def find_same(

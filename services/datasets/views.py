@@ -33,6 +33,7 @@ def view(dataset: Dataset) -> dict[str, Any]:
         "licence": None,
         "source": None,
         "problems": dataset.problems,
+        "fetch": _fetch(dataset.remote),
         "source_sha256": dataset.source_sha256,
         "source_size_bytes": dataset.source_size_bytes,
         "sha256": dataset.sha256,
@@ -46,7 +47,7 @@ def view(dataset: Dataset) -> dict[str, Any]:
 def builtin_view(info: DatasetInfo) -> dict[str, Any]:
     """Return the same for a built-in one: its name is its id."""
     base = f"/v1/datasets/{info.name}"
-    nothing = ("source_sha256", "source_size_bytes", "sha256", "size_bytes", "created_at", "updated_at")
+    nothing = ("fetch", "source_sha256", "source_size_bytes", "sha256", "size_bytes", "created_at", "updated_at")
     return {
         "id": info.name,
         "object": "dataset",
@@ -73,6 +74,13 @@ def part_view(part: DatasetPart) -> dict[str, Any]:
 
 def _brief(column: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in column.items() if name != "class_names"}
+
+
+def _fetch(remote: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return how the fetching of a file goes, or went."""
+    if remote is None:
+        return None
+    return {name: remote[name] for name in ("url", "received_bytes", "size_bytes", "tries", "error")}
 
 
 def _links(dataset_id: str) -> dict[str, str]:

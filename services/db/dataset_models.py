@@ -16,9 +16,10 @@ class Dataset(Base):
 
     __tablename__ = "dataset"
     __table_args__ = (
-        CheckConstraint("state IN ('uploading','preparing','ready','failed')", name="state"),
+        CheckConstraint("state IN ('fetching','uploading','preparing','ready','failed')", name="state"),
         Index("ix_dataset_list", "tenant_id", text("id DESC")),
         Index("ix_dataset_source", "tenant_id", "source_sha256"),
+        Index("ix_dataset_fetch", "fetch_at", postgresql_where=text("state IN ('fetching','preparing')")),
     )
 
     # `source_*` are of the bytes that were sent, `sha256` and `size_bytes` of the prepared file that trainers read.
@@ -30,6 +31,10 @@ class Dataset(Base):
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
     source_sha256: Mapped[str | None]
     source_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    # Of data that the service fetches: from where and how far, when it goes on (or another may), whose turn it is.
+    remote: Mapped[dict[str, Any] | None]
+    fetch_at: Mapped[datetime | None]
+    fetch_epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
     problems: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     info: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     profile: Mapped[dict[str, Any] | None] = mapped_column(JSON, deferred=True)
