@@ -45,6 +45,10 @@ DATASETS: dict[str, dict[str, Any]] = {
         "summary": "Begin the upload of a CSV file",
         "value": {"name": "houses", "format": "csv", "csv": {"delimiter": ";"}, "target": "price"},
     },
+    "remote": {
+        "summary": "Let the service fetch a file from a host that its operator allows",
+        "value": {"name": "houses", "format": "csv", "url": "https://data.example.org/houses.csv", "target": "price"},
+    },
     "inline": {
         "summary": "Tiny data in the request itself",
         "value": {"name": "xor", "columns": {"x": [[0, 0], [0, 1], [1, 0], [1, 1]], "y": [0, 1, 1, 0]}, "target": "y"},

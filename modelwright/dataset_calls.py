@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from modelwright.download import Progress
 
 Json = dict[str, Any]
+_LOOK_SECONDS = 0.5
 
 FORMATS = {
     ".csv": "csv",
@@ -69,6 +71,35 @@ class DatasetCalls(Requests):
         request |= {"target": target} if target else {}
         request |= {"inputs": list(inputs)} if inputs else {}
         return upload(self._transport, place, request, progress=progress or _silent)
+
+    def fetch_dataset(
+        self,
+        url: str,
+        *,
+        format: str,
+        name: str | None = None,
+        target: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        sha256: str | None = None,
+        wait_seconds: float = 300.0,
+    ) -> Json:
+        """Let the service fetch a file from an https address, and return the data set once it is ready or failed.
+
+        Its operator names the hosts that are allowed; by default there are none. After ``wait_seconds`` it is returned
+        as it is, ``fetching``: look again with `get_dataset`. One that ``failed`` has its ``problems``.
+
+        Raises:
+            InvalidRequest: ``url_not_allowed``; nothing was sent there.
+        """
+        request: Json = {"url": url, "format": format, **({format: dict(options)} if options else {})}
+        given = {"name": name, "target": target, "sha256": sha256}
+        request |= {key: value for key, value in given.items() if value is not None}
+        dataset = self._post("/v1/datasets", request, None)
+        deadline = time.monotonic() + wait_seconds
+        while dataset["state"] in ("fetching", "preparing") and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+            dataset = self.get_dataset(dataset["id"])
+        return dataset
 
     def create_dataset(
         self,
