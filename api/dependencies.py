@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import redis
@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from api.known_jobs import KnownJobs
 from api.watching import Watcher
 from services.config import Settings
 from services.datasets import reader as datasets
@@ -46,6 +47,7 @@ class Parts:
     redis: redis.Redis
     principals: PrincipalCache
     watcher: Watcher
+    known_jobs: KnownJobs = field(default_factory=KnownJobs)
 
 
 async def parts(request: Request) -> Parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -11,11 +11,12 @@ from starlette.concurrency import run_in_threadpool
 from api import examples
 from api.body import JsonBody
 from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
+from api.known_jobs import KnownJob
 from api.openapi import answer, json_request, problems
 from api.query import CreateJobQuery, JobQuery, JobsQuery, no_query
-from api.responses import json_answer, list_answer, tagged_json
+from api.responses import encode, entity_tag, json_answer, list_answer, tagged_bytes
 from api.views import JobList, JobView, ValidationView
-from services.jobs import again, service, steering
+from services.jobs import again, queries, service, steering
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -109,13 +110,14 @@ async def get_job(
     `wait=30` the answer comes at the next change, or after 30 seconds as if you had not waited; at once if the job has
     ended, or is no longer as your `If-None-Match` knows it.
     """
-    job, now = await run_in_threadpool(_look, request, parts, caller.tenant_id, job_id)
+    job = await run_in_threadpool(_look, parts, caller.tenant_id, job_id)
+    now = tagged_bytes(request, job.body, job.tag)
     known = request.headers.get("if-none-match") is None or now.status_code == HTTPStatus.NOT_MODIFIED
-    if query.wait == 0 or job["terminal"] or not known:
+    if query.wait == 0 or job.terminal or not known:
         return now
-    if await parts.watcher.changed(job_id, job["version"], timeout_seconds=query.wait):
-        _, now = await run_in_threadpool(_look, request, parts, caller.tenant_id, job_id)
-    return now
+    if await parts.watcher.changed(job_id, job.version, timeout_seconds=query.wait):
+        job = await run_in_threadpool(_look, parts, caller.tenant_id, job_id)
+    return tagged_bytes(request, job.body, job.tag)
 
 
 @router.post(
@@ -233,10 +235,17 @@ def fork_job(
     return _created(made)
 
 
-def _look(request: Request, parts: Parts, tenant_id: str, job_id: str) -> tuple[dict[str, Any], Response]:
+def _look(parts: Parts, tenant_id: str, job_id: str) -> KnownJob:
+    """Return the job's answer; where its version is known that costs one short read."""
     with parts.database.read_session() as session:
-        job = service.get_job(session, tenant_id=tenant_id, job_id=job_id)
-    return job, tagged_json(request, job)
+
+        def read() -> KnownJob:
+            job = service.get_job(session, tenant_id=tenant_id, job_id=job_id)
+            body = encode(job)
+            return KnownJob(job["version"], job["terminal"], body, entity_tag(body))
+
+        version = queries.get_version(session, tenant_id=tenant_id, job_id=job_id)
+        return parts.known_jobs.get(tenant_id, job_id, version, read)
 
 
 def _created(made: service.Submission) -> Response:

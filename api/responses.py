@@ -20,12 +20,12 @@ _PRIVATE = "private, no-cache"  # may be kept by the client, asked about each ti
 
 def json_answer(content: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return ``content`` as JSON."""
-    return Response(_encode(content), status_code=status, media_type="application/json", headers=dict(headers or {}))
+    return Response(encode(content), status_code=status, media_type="application/json", headers=dict(headers or {}))
 
 
 def tagged_json(request: Request, content: Mapping[str, Any]) -> Response:
     """Return ``content`` with a strong entity tag of its bytes, or 304 when the client has them."""
-    return _tagged(request, _encode(content), media_type="application/json")
+    return _tagged(request, encode(content), media_type="application/json")
 
 
 def tagged_text(request: Request, content: str, *, media_type: str) -> Response:
@@ -64,9 +64,15 @@ def prefers_csv(accept: str) -> bool:
     return wanted > 0 and (wanted > other if named else wanted >= other)
 
 
-def _tagged(request: Request, body: bytes, *, media_type: str) -> Response:
-    headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', "Cache-Control": _PRIVATE, "Vary": "Authorization"}
-    if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
+def entity_tag(body: bytes) -> str:
+    """Return a strong entity tag."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def tagged_bytes(request: Request, body: bytes, tag: str, *, media_type: str = "application/json") -> Response:
+    """Return bytes under their entity tag, or 304 when the client has them."""
+    headers = {"ETag": tag, "Cache-Control": _PRIVATE, "Vary": "Authorization"}
+    if is_unchanged(request.headers.get("if-none-match"), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(body, media_type=media_type, headers=headers)
 
@@ -87,5 +93,10 @@ def _weight(part: str) -> tuple[str, float]:
     return media_type, 1.0
 
 
-def _encode(content: Mapping[str, Any]) -> bytes:
+def _tagged(request: Request, body: bytes, *, media_type: str) -> Response:
+    return tagged_bytes(request, body, entity_tag(body), media_type=media_type)
+
+
+def encode(content: Mapping[str, Any]) -> bytes:
+    """Return the bytes of ``content`` as JSON."""
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")

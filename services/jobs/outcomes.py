@@ -11,7 +11,7 @@ from services.errors import Fenced, TrainingFailure
 from services.estimates.record import Pace, record
 from services.jobs import repository
 from services.jobs.claims import Claim, lock_claimed
-from services.jobs.states import add_event, transition
+from services.jobs.states import add_event, touch, transition
 
 MAX_CRASHES = 5
 MAX_BARREN_ATTEMPTS = 2
@@ -22,6 +22,7 @@ def mark_running(session: Session, claim: Claim, *, environment: dict[str, Any],
     """Record that the trainer has begun. A cancel that came first keeps its state."""
     job = lock_claimed(session, claim)
     job.resume = resume
+    touch(job)
     add_event(session, job, "job.started", {"attempt": claim.attempt, "environment": environment, "resume": resume})
     if job.state == "starting":
         transition(session, job, "running")

@@ -27,6 +27,19 @@ def get_job(session: Session, *, tenant_id: str, job_id: str) -> dict[str, Any]:
     return job_view(found)
 
 
+def get_version(session: Session, *, tenant_id: str, job_id: str) -> int:
+    """Return a number that grows with every change that `get_job` shows.
+
+    Raises:
+        NotFound: the tenant has no such job.
+        InvalidRequest: ``invalid_id``.
+    """
+    version = repository.find_version(session, tenant_id=tenant_id, job_id=check_id(job_id, "job"))
+    if version is None:
+        raise NotFound()
+    return version
+
+
 def list_jobs(
     session: Session,
     *,

@@ -155,7 +155,19 @@ BUILDING = [*GROWING[:60], "self.layers.append(Linear(4, 4))", "self.layers.appe
             "n = math.prod(a)", "n = math.gcd(*a)", "a.pop(0)", "a = a[::-1]", "a.reverse()", "n = a.count(n)", "a = [i for i in range(90000)]", "s = str(range(n))",
             "t = tuple(self.layers)", "d = {str(i): C() for i in range(n)}", "k = ModuleDict(d)", "k.update(d)", "a = list(k.items())", "n = min(self.layers[0].in_features, n)",
             {"layer{i}": "Linear(n, 4)"}, {"l{i}_{j}": "C()"}, {"p{i}": {"parameter": "randn(n, n)"}}, {"b{i}": {"buffer": "zeros(n)"}}, {"if": "n > 9", "then": ["n = 3"]}]  # fmt: skip
-TURNS = ["range(n)", "range(99)", "range(9)", "a", "range(4000)", "self.layers", "range(len(self.layers))", "enumerate(a)", "zip(a, a)", "s", "[3, n, 5]"]
+TURNS = [
+    "range(n)",
+    "range(99)",
+    "range(9)",
+    "a",
+    "range(4000)",
+    "self.layers",
+    "range(len(self.layers))",
+    "enumerate(a)",
+    "zip(a, a)",
+    "s",
+    "[3, n, 5]",
+]
 TWICE = ["return v + v", "return [v, v]", "return v * 2", "return (v, v)", "return [*v, *v]", "v += v"]
 
 
