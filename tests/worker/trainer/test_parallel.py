@@ -1,10 +1,14 @@
 """A job in several processes does what it does in one: the same losses, weights and decisions, but for rounding."""
 
+import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
+from services.training.resources import Resources
 from tests.worker.trainer.forked import in_processes, train_forked
 from tests.worker.trainer.harness import make_job, read, train
 
@@ -163,3 +167,35 @@ def test_a_step_that_is_not_finite_in_one_process_is_skipped_in_all(tmp_path, ca
     assert all(torch.isfinite(tensor).all() for tensor in read(final(line))[0].values())
     losses = line.series("train/loss")
     assert [step for step, loss in losses.items() if math.isnan(loss)] == list(skipped)
+
+
+def test_ways_through_different_batch_normalisations_are_refused_before_anything_is_kept(tmp_path, cache, fork_server):
+    model = {
+        "modules": {
+            "Ways": {
+                "init": [{"bright": "BatchNorm1d(64)"}, {"dark": "BatchNorm1d(64)"}, {"head": "Linear(64, 10)"}],
+                "forward": [
+                    {"if": "self.training and x.mean() > 0.305", "then": ["return self.head(self.bright(x))"]},
+                    "return self.head(self.dark(x))",
+                ],
+            }
+        },
+        "model": "Ways()",
+    }
+    job = make_job(tmp_path, model=model, cache=cache, data=BATCHES)
+    line = train_forked(fork_server, in_processes(job, 2), tmp_path / "together")
+    assert (line.last["error"]["code"], line.last["error"]["class"]) == ("batch_norms_differ", "user")
+    assert line.of("checkpoint") == []
+
+
+def test_the_page_s_example_trains_in_two_processes_as_in_one(tmp_path, cache, fork_server):
+    page = (Path(__file__).parents[3] / "docs" / "training-plan.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```json parallel\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    example = json.loads(text)
+    count = Resources.model_validate(example["resources"]).count
+    job = make_job(tmp_path, cache=cache, data=example["data"], **example["training"])
+    alone = train({**job, "output": str(tmp_path / "alone")})
+    together = train_forked(fork_server, in_processes(job, count), tmp_path / "together")
+    assert together.last == alone.last
+    expected = list(alone.series("train/loss").values())
+    assert list(together.series("train/loss").values()) == pytest.approx(expected, rel=LOSSES)

@@ -16,7 +16,7 @@ SLOW = {  # steps of seconds, far from any sum that would notice who is missing
             "init": [{"head": "Linear(64, 10)"}],
             "forward": [
                 "i = 0",
-                {"while": "i < 100000", "at_most": 100000, "do": ["x = torch.tanh(x)", "i = i + 1"]},
+                {"while": "i < 40000", "at_most": 40000, "do": ["x = torch.tanh(x)", "i = i + 1"]},
                 "return self.head(x)",
             ],
         }

@@ -27,7 +27,7 @@ from worker.trainer.job import Job
 from worker.trainer.objective import Objective
 from worker.trainer.optim import has_sparse_gradients
 from worker.trainer.packing import pack, unpack
-from worker.trainer.parallel.norm import share_batch_norms
+from worker.trainer.parallel.norm import SharedNorm, check_order, share_batch_norms
 from worker.trainer.parallel.separable import check_separable
 from worker.trainer.parallel.sums import LostContact, add_up_gradients, all_reduce, broadcast
 from worker.trainer.parallel.wire import Gone, Wire
@@ -91,6 +91,7 @@ class _Team(Ranks):
         self.count = count
         self._leader_pid = leader_pid
         self._buffers: list[tuple[nn.Module, str]] = []
+        self._norms: list[SharedNorm] = []
 
     def connect(self, job: Job, isolation: Sequence[str]) -> None:
         """Find each other through a file, over the loopback interface, and lock the door behind us.
@@ -121,7 +122,7 @@ class _Team(Ranks):
         if has_sparse_gradients(model):
             hint = 'Leave "sparse" out of Embedding, or train in one process.'
             raise user_failure("sparse_gradients", "Sparse gradients are for one process.", hint=hint, pointer="/model")
-        share_batch_norms(model)
+        self._norms = share_batch_norms(model)
         self._buffers = [
             (module, name)
             for module in model.modules()
@@ -180,7 +181,12 @@ class Leader(_Team):
         return answer
 
     def gather(self, state: Mapping[str, Any]) -> list[Any]:
-        """Wait for the state of the others."""
+        """Wait for the state of the others.
+
+        Raises:
+            TrainingFailure: ``batch_norms_differ``: there is no state worth keeping.
+        """
+        check_order(self._norms)
         return [_from_json(self._next(inbox)) for inbox in self.inboxes]
 
     def cause(self, error: Exception) -> Exception:
@@ -223,7 +229,8 @@ class Follower(_Team):
         return message["answer"]
 
     def gather(self, state: Mapping[str, Any]) -> list[Any]:
-        """Send the state to the first process."""
+        """Send the state to the first process; raises as that does."""
+        check_order(self._norms)
         self._wire.send(_to_json(state))
         return []
 
