@@ -96,7 +96,7 @@ def test_a_failure_in_another_process_is_the_job_s_failure(tmp_path, cache, fork
     data = {"batch_size": 45, "shuffle": False}
     line = start(fork_server, make_job(tmp_path, model=PICKY, cache=cache, epochs=1, data=data), tmp_path).finish()
     error = line.last["error"]
-    assert (error["code"], error["class"], error["retryable"]) == ("shape_mismatch", "user", False)
+    assert (error["code"], error["class"], error["retryable"]) == ("index_out_of_range", "user", False)
     assert "layer `table`" in error["message"]
     assert line.last["step"] == 1
     assert line.exit.code == 1

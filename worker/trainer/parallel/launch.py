@@ -99,22 +99,23 @@ class _Watcher(threading.Thread):
         while wire.has_more():
             message = wire.receive()
             if "failed" in message:
-                self._end(TrainingFailure.from_dict(message["failed"]), _FAILURE_SECONDS)
-            self._leader.inboxes[number].put(message)
+                self._blame(TrainingFailure.from_dict(message["failed"]), _FAILURE_SECONDS)
+            else:
+                self._leader.inboxes[number].put(message)
 
     def _check_end(self, number: int) -> None:
         _, status = os.waitpid(self._pids[number], 0)
-        if status != 0:
-            self._end(_died(number + 1, self._leader.count, status), _DEATH_SECONDS)
-
-    def _end(self, failure: TrainingFailure, seconds: float) -> NoReturn:
-        """Let the first process report the failure; do so in its place if it hangs. Then all of them end."""
-        self._leader.blame(failure)
-        if self._leader.ending.wait(seconds):
+        if status != 0 and self._leader.fault is None:
+            self._blame(_died(number + 1, self._leader.count, status), _DEATH_SECONDS)
             time.sleep(_REPORT_SECONDS)
-        else:
+            os._exit(1)  # a death is no reason to wait for a checkpoint that is being written
+
+    def _blame(self, failure: TrainingFailure, seconds: float) -> None:
+        """Let the first process report the failure and end; if it hangs, do both in its place."""
+        self._leader.blame(failure)
+        if not self._leader.ending.wait(seconds):
             self._line.emit({"event": "failed", "error": failure.to_dict(), "step": None})
-        os._exit(1)
+            os._exit(1)
 
 
 def _died(rank: int, count: int, status: int) -> TrainingFailure:
