@@ -20,6 +20,7 @@
     │   └── IdempotencyMismatch
     ├── QuotaExceeded                                                            429
     ├── Unavailable             try again later                                  503
+    │   └── Busy
     ├── ChunkCorrupt            stored bytes fail their checksum          (aborts a stream)
     ├── Fenced                  a newer epoch owns the job                 (inside the worker)
     └── TrainingFailure         why an attempt ended                  (stored on the job, never HTTP)
