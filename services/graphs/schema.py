@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from services.datasets.preprocessing import Shares
 from services.training.model import MAX_SEED, Section, problem
@@ -15,6 +15,20 @@ MAX_PATHS = 200
 MAX_ROWS = 256
 MAX_RUNS = 8
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _check_model(value: object) -> object:
+    if value is not None and not isinstance(value, dict | str):
+        hint = 'For example "Sequential(Linear(64, 10))".'
+        raise problem("model_type", "A model is an object or a constructor expression.", hint=hint)
+    return value
+
+
+Model = Annotated[
+    Any,
+    AfterValidator(_check_model),
+    WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}, {"type": "null"}]}),
+]
 
 
 class PathsSection(Section):
@@ -48,7 +62,7 @@ class GraphLimits(Section):
 class Runnable(Section):
     """What is run: a definition, or the model of a checkpoint with its weights."""
 
-    model: dict[str, Any] | str | None = Field(None, description="A definition, or the id of a model.")
+    model: Model = Field(None, description="A definition, or the id of a model.")
     checkpoint: str | None = Field(None, description="A checkpoint: its job's definition with its weights.")
     mode: Literal["train", "eval"] = "train"
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Of the initial weights, and of the draws in forward.")

@@ -46,6 +46,8 @@ def find_definition(session: Session, *, tenant_id: str, subject: Runnable) -> t
         except NotFound:
             detail = f"There is no model {str(subject.model)[:80]!r}."
             raise InvalidRequest([Problem("unknown_model", detail, "/model", "GET /v1/models lists yours.")]) from None
+        except InvalidRequest as error:
+            raise InvalidRequest([one.below("/model") for one in error.problems]) from None
     return check(model, pointer="/model"), "/model"
 
 
@@ -105,6 +107,8 @@ def _trained(session: Session, tenant_id: str, checkpoint_id: str) -> dict[str, 
         detail = f"There is no checkpoint {checkpoint_id[:80]!r}."
         hint = "GET /v1/jobs/{id}/checkpoints lists those of a job."
         raise InvalidRequest([Problem("unknown_checkpoint", detail, "/checkpoint", hint)]) from None
+    except InvalidRequest as error:
+        raise InvalidRequest([one.below("/checkpoint") for one in error.problems]) from None
     job = get_job(session, tenant_id=tenant_id, job_id=checkpoint["job_id"])
     definition: dict[str, Any] = job["resolved"]["definition"]
     return definition

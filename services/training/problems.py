@@ -25,6 +25,7 @@ _WORDS = {
     "list_type": "an array",
     "dict_type": "an object",
 }
+_SCALARS = ("string", "integer", "number", "boolean")
 _BOUNDS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "greater than {}",
@@ -47,7 +48,7 @@ _SHOWN_CHARACTERS = 80
 def problems_from(error: ValidationError, model: type[BaseModel], *, pointer: str = "") -> list[Problem]:
     """Return one problem for each thing that ``model`` refused; pointers lie below ``pointer``."""
     schema = _schema(model)
-    return [_problem(detail, schema, pointer) for detail in error.errors(include_url=False)]
+    return _once([_problem(detail, schema, pointer) for detail in error.errors(include_url=False)])
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -61,6 +62,18 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def escape(part: object) -> str:
     """Return one part of a JSON Pointer (RFC 6901)."""
     return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _once(problems: Sequence[Problem]) -> list[Problem]:
+    """Say in one problem what a value may be that could have been of several types."""
+    found: dict[tuple[str, object], Problem] = {}
+    for one in problems:
+        about_type = one.code in _WORDS
+        first = found.setdefault((one.pointer, about_type or one.detail), one)
+        if about_type and first is not one:
+            detail = first.detail.replace(", not ", f" or {_WORDS[one.code]}, not ", 1)
+            found[one.pointer, True] = Problem(first.code, detail, one.pointer, first.hint)
+    return list(found.values())
 
 
 @functools.cache
@@ -125,6 +138,8 @@ def _locate(location: Sequence[int | str], schema: dict[str, Any]) -> tuple[list
         if part in _tags(node):
             node = _resolved({"$ref": node["discriminator"]["mapping"][part]}, schema)
             continue
+        if isinstance(part, str) and node.get("type") in _SCALARS:
+            continue  # a scalar has no members: this is the name of one way through a union
         path.append(part)
         node = _resolved(_step(node, part), schema)
     return path, node

@@ -149,6 +149,10 @@ def test_a_checkpoint_is_run_with_its_weights(caller, database, tmp_path, proble
 @pytest.mark.parametrize(
     ("change", "code", "pointer"),
     [
+        ({"model": [1]}, "model_type", "/model"),
+        ({"model": "mdl_short"}, "invalid_id", "/model"),
+        ({"model": None, "checkpoint": "ckpt_short"}, "invalid_id", "/checkpoint"),
+        ({"gradients": {"output": [1]}}, "string_type", "/gradients/output"),
         ({"model": None}, "missing", "/model"),
         ({"checkpoint": "ckpt_0"}, "extra_forbidden", "/model"),
         ({"model": "mdl_" + "0" * 26}, "unknown_model", "/model"),

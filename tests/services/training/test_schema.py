@@ -214,3 +214,16 @@ def test_a_huge_value_is_shortened_in_the_answer():
 
 def test_the_json_schema_of_a_request_can_be_written():
     assert "Adagrad" in json.dumps(Request.model_json_schema())
+
+
+def test_a_value_that_may_be_of_several_types_has_one_problem_that_names_them():
+    """Not one for each way through pydantic's union, whose names are no part of a document."""
+
+    class Either(BaseModel):
+        model_config = ConfigDict(strict=True)
+        output: str | int | None = None
+
+    with pytest.raises(ValidationError) as caught:
+        Either.model_validate({"output": [1]})
+    (problem,) = problems_from(caught.value, Either)
+    assert (problem.pointer, problem.detail) == ("/output", "This must be a string or an integer, not [1].")
