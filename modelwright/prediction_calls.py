@@ -20,7 +20,7 @@ _SECONDS = 180.0  # the service gives one a minute; building the model and waiti
 
 
 class WindowsNeedAll(ModelwrightError):
-    """The model looks at windows of rows, and there are too many rows for one request."""
+    """The model looks at windows of rows, and the rows do not fit into one request."""
 
     hint = "Upload the rows as a data set and predict that."
 
@@ -118,7 +118,7 @@ class PredictionCalls(CheckpointCalls):
         for first, block in _blocks(rows):
             answer = self._ask(where, {"rows": block, **options})
             if len(block) < len(rows) and answer["total_rows"] != len(block):
-                raise WindowsNeedAll()
+                raise WindowsNeedAll("The model looks at windows of rows, and these are too many for one request.")
             found = [{**one, "row": one["row"] + first} for one in answer["predictions"]]
             if not whole:
                 whole = answer

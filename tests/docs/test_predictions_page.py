@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.stack import Stack
+from modelwright import Client
+from tests.stack import Stack, until
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "predictions.md").read_text(encoding="utf-8")
@@ -47,6 +48,22 @@ def test_the_page_does_what_it_says(stack: Stack, tmp_path: Path, monkeypatch: p
             shown_as, shown = BLOCKS[index + 1]
             printed = run(text, {"JOB": namespace["job"]["id"], **given}, terminal=shown_as == "terminal")
             assert masked(printed) == masked(shown)
+
+    predicts_while_it_trains(namespace["client"])
+
+
+def predicts_while_it_trains(client: Client) -> None:
+    """Any checkpoint that is listed answers, whatever its job does."""
+    plan = {"epochs": 100_000, "optimizer": {"type": "SGD", "lr": 0.01}, "loss": {"type": "CrossEntropyLoss"}}
+    policy = {"every": {"steps": 200}, "keep": 2}
+    job = client.submit(model="Linear(64, 10)", data={"dataset": "digits"}, training=plan, checkpoints=policy)
+    until(lambda: list(client.checkpoints(job["id"], limit=1)), seconds=60)
+    steps = [client.predict(job["id"], split="test", limit=1)["step"] for _ in range(3)]
+    assert steps[0] > 0
+    assert steps == sorted(steps)
+    assert not client.get_job(job["id"])["terminal"]
+    client.cancel(job["id"])
+    assert client.wait(job["id"], timeout_seconds=60)["state"] == "cancelled"
 
 
 def run(text: str, given: dict[str, str], *, terminal: bool) -> str:
