@@ -28,18 +28,19 @@ _OWN = text(
     f"SELECT {_COLUMNS} FROM job_timing WHERE tenant_id = :tenant AND definition_sha256 = :sha256 "  # noqa: S608
     "ORDER BY created_at DESC LIMIT 30"
 )
+# Of the newest jobs alone: a submission must not look through a history in which nothing fits.
+_NEWEST = "(SELECT * FROM job_timing WHERE device = :device ORDER BY created_at DESC LIMIT 1000) AS newest"
 _ALIKE = text(
-    f"SELECT {_COLUMNS} FROM job_timing WHERE device = :device AND setup = CAST(:setup AS jsonb) "  # noqa: S608
+    f"SELECT {_COLUMNS} FROM {_NEWEST} WHERE setup = CAST(:setup AS jsonb) "  # noqa: S608 - constants
     "ORDER BY created_at DESC LIMIT 50"
 )
 _ERROR = text(
-    """
-    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY wrong) AS median,
-           percentile_disc(0.9) WITHIN GROUP (ORDER BY wrong) AS p90, count(*) AS n
-    FROM (SELECT abs(total_seconds / estimated_seconds - 1) AS wrong FROM job_timing
-          WHERE device = :device AND basis = :basis AND whole AND estimated_seconds > 0
-          ORDER BY created_at DESC LIMIT 200) AS newest
-    """
+    f"""
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(total_seconds / estimated_seconds - 1)) AS median,
+           percentile_disc(0.9) WITHIN GROUP (ORDER BY abs(total_seconds / estimated_seconds - 1)) AS p90,
+           count(*) AS n
+    FROM {_NEWEST} WHERE basis = :basis AND whole AND estimated_seconds > 0
+    """  # noqa: S608 - constants
 )
 
 
