@@ -25,6 +25,7 @@ from services.queue import Doorbell
 from services.sweeps import repository
 from services.sweeps.ending import cancel_open, finish, settle
 from services.sweeps.halving import judge
+from services.sweeps.repository import TrialAndJob
 from services.sweeps.requests import trial_request
 from services.sweeps.space import parameters, read_space
 
@@ -68,21 +69,24 @@ def step(session: Session, *, sweep_id: str) -> list[int]:
     sweep = repository.find_locked(session, sweep_id=sweep_id, wait=False)
     if sweep is None or sweep.finished_at is not None:
         return []
-    judge(session, sweep)  # before those that ended are settled: they have passed rungs too
-    settle(session, sweep)
-    _stop_if_due(session, sweep)
-    if sweep.state == "running":
-        _propose(session, sweep)
-    open_trials = repository.open_trials(session, sweep_ids=[sweep.id])
-    if not open_trials:
+    open_ = repository.open_trials(session, sweep_ids=[sweep.id])
+    judge(session, sweep, open_)  # before those that ended are settled: they have passed rungs too
+    settle(session, sweep, open_)
+    if sweep.state == "running" and _stop_if_due(session, sweep):
+        open_ = repository.open_trials(session, sweep_ids=[sweep.id])
+    if sweep.state == "running" and _count_open(open_) < sweep.resolved["budget"]["parallel"]:
+        open_ += [(trial, None) for trial in _propose(session, sweep)]
+    if not _count_open(open_):
         finish(session, sweep)
-    return [trial.number for trial, _ in open_trials if trial.state == "proposed"]
+    return [trial.number for trial, _ in open_ if trial.state == "proposed"]
 
 
-def _stop_if_due(session: Session, sweep: Sweep) -> None:
-    """Stop a sweep whose time is up, or too many of whose trials failed."""
-    if sweep.state != "running":
-        return
+def _count_open(trials: list[TrialAndJob]) -> int:
+    return sum(trial.state in OPEN_TRIAL_STATES for trial, _ in trials)
+
+
+def _stop_if_due(session: Session, sweep: Sweep) -> bool:
+    """Stop a sweep whose time is up, or too many of whose trials failed, and return whether that is so."""
     budget = sweep.resolved["budget"]
     failed = repository.counts(session, sweep_ids=[sweep.id])[sweep.id].get("failed", 0)
     if failed > budget["failed_trials"]:
@@ -90,16 +94,16 @@ def _stop_if_due(session: Session, sweep: Sweep) -> None:
     elif repository.seconds_since_creation(session, sweep_id=sweep.id) > budget["max_runtime_seconds"]:
         sweep.reason = "timeout"
     else:
-        return
+        return False
     sweep.state, sweep.updated_at = "stopping", func.now()
     cancel_open(session, sweep, reason="sweep_stopped")
+    return True
 
 
-def _propose(session: Session, sweep: Sweep) -> None:
-    """Draw points until as many trials are open as may be, or the budget is used up."""
-    if len(repository.open_trials(session, sweep_ids=[sweep.id])) >= sweep.resolved["budget"]["parallel"]:
-        return
+def _propose(session: Session, sweep: Sweep) -> list[SweepTrial]:
+    """Draw points until as many trials are open as may be, or the budget is used up, and return these trials."""
     trials = repository.trials(session, sweep_id=sweep.id)
+    known = len(trials)
     while _has_room(sweep.resolved, trials):
         trial = _drawn(sweep, trials)
         session.add(trial)
@@ -107,6 +111,7 @@ def _propose(session: Session, sweep: Sweep) -> None:
     if _has_too_many_invalid(sweep.resolved, trials):
         sweep.reason = "too_many_invalid_trials"
     session.flush()
+    return trials[known:]
 
 
 def _has_room(resolved: dict[str, Any], trials: list[SweepTrial]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,14 @@ from services.errors import AlreadyTerminal
 from services.jobs.steering import request_cancel
 from services.metrics.service import full_series
 from services.sweeps import repository
-from services.sweeps.repository import JobState
+from services.sweeps.repository import JobState, TrialAndJob
 
 PRUNED = "pruned"
 
 
-def settle(session: Session, sweep: Sweep) -> None:
-    """Write down how the trials ended whose jobs have."""
-    for trial, job in repository.open_trials(session, sweep_ids=[sweep.id]):
+def settle(session: Session, sweep: Sweep, trials: Sequence[TrialAndJob]) -> None:
+    """Write down how those of the open ``trials`` ended whose jobs have."""
+    for trial, job in trials:
         if job is not None and job.state in TERMINAL_STATES:
             _settle(session, sweep, trial, job)
     session.flush()

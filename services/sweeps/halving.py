@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -11,11 +12,11 @@ from services.db.sweep_models import Sweep, SweepTrial
 from services.metrics.service import full_series
 from services.sweeps import repository
 from services.sweeps.ending import PRUNED, stop_job
-from services.sweeps.repository import JobState
+from services.sweeps.repository import JobState, TrialAndJob
 
 
-def judge(session: Session, sweep: Sweep) -> None:
-    """Write down what trials had at the rungs that they have reached, and stop those that are not among the best.
+def judge(session: Session, sweep: Sweep, open_: Sequence[TrialAndJob]) -> None:
+    """Write down what the open trials had at the rungs that they reached, and stop those that are not among the best.
 
     A trial that ended before it was looked at is compared with all the same, but not stopped. The order is that of
     trial numbers among those that are found at a rung at one look; else who comes first is judged first.
@@ -23,11 +24,7 @@ def judge(session: Session, sweep: Sweep) -> None:
     asha = sweep.resolved["asha"]
     if asha is None or sweep.state != "running":
         return
-    reached = [
-        (trial, job)
-        for trial, job in repository.open_trials(session, sweep_ids=[sweep.id])
-        if _is_due(trial, job, asha)
-    ]
+    reached = [(trial, job) for trial, job in open_ if _is_due(trial, job, asha)]
     if not reached:
         return
     trials = repository.trials(session, sweep_id=sweep.id)

@@ -15,6 +15,8 @@ MAX_TRIALS = 1000
 MAX_PARALLEL = 64
 MAX_DIMENSIONS = 32
 MAX_CHOICES = 200
+MAX_CHOICES_IN_ALL = 1000
+"""Each of them is put into the base and checked when a sweep is created."""
 MAX_POINTS = 1000
 DEFAULT_TRIALS = 20
 _EXACT_INTEGER = 2**53
@@ -173,3 +175,11 @@ class SweepRequest(Section):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description="Of the draws, and of the training of trials whose seed is left open."
     )
+
+    @model_validator(mode="after")
+    def _few_choices(self) -> SweepRequest:
+        choices = sum(len(dimension.choice or ()) for dimension in self.space.values())
+        if choices > MAX_CHOICES_IN_ALL:
+            detail = f"The choices of all fields are {choices}; they may be {MAX_CHOICES_IN_ALL}."
+            raise problem("out_of_range", detail, pointer="/space")
+        return self

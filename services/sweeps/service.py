@@ -120,7 +120,7 @@ def request_cancel(session: Session, *, tenant_id: str, sweep_id: str, doorbell:
         sweep.cancel_requested_at = sweep.updated_at = func.now()
         sweep.state, sweep.reason = "cancelling", "cancel_requested"
         cancel_open(session, sweep, reason="sweep_cancelled")
-        settle(session, sweep)
+        settle(session, sweep, repository.open_trials(session, sweep_ids=[sweep.id]))
         if not repository.open_trials(session, sweep_ids=[sweep.id]):
             finish(session, sweep)
         session.flush()

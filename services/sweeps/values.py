@@ -25,8 +25,8 @@ def check_values(base: Mapping[str, Any], space: Mapping[str, DimensionRequest])
 
 
 def _check_dimension(base: Mapping[str, Any], pointer: str, dimension: DimensionRequest) -> Iterator[Problem]:
-    for at, value in _samples(dimension):
-        found = _problems(base, pointer, value)
+    for index, (at, value) in enumerate(_samples(dimension)):
+        found = _problems(base, pointer, value, first=index == 0)
         unknown = [problem for problem in found if problem.code == "extra_forbidden" and problem.pointer == pointer]
         if unknown:
             yield Problem("unknown_pointer", unknown[0].detail, place(pointer), unknown[0].hint)
@@ -42,13 +42,16 @@ def _samples(dimension: DimensionRequest) -> Sequence[tuple[str, Any]]:
     return [(f"/{kind}/{index}", value) for index, value in enumerate(given)]
 
 
-def _problems(base: Mapping[str, Any], pointer: str, value: object) -> list[Problem]:
-    """Return the problems at or below the pointer of the base with this value."""
+def _problems(base: Mapping[str, Any], pointer: str, value: object, *, first: bool) -> list[Problem]:
+    """Return the problems at or below the pointer of the base with this value.
+
+    Whether the model knows a new member is asked with the ``first`` value alone: a check of a model takes its time.
+    """
     changed = put(base, pointer, value)
     found: Sequence[Problem] = ()
     try:
         JobRequest.model_validate(changed)
-        if pointer.startswith("/model/") and not exists(base, pointer):
+        if first and pointer.startswith("/model/") and not exists(base, pointer):
             check(changed["model"], pointer="/model")
     except ValidationError as error:
         found = problems_from(error, JobRequest)

@@ -77,6 +77,17 @@ def test_what_is_drawn_lies_in_its_range_and_is_the_same_each_time(strategy: Any
     assert len({str(one.drawn) for one in past}) == 25
 
 
+def test_tpe_avoids_where_points_failed() -> None:
+    """Told as Optuna's FAIL, which `unknown` is, failures teach nothing: 19 of the last 25 lie there again."""
+    space = space_of(a={"uniform": [0, 1]})
+    past: list[Past] = []
+    for number in range(40):
+        drawn = suggest(space, strategy="tpe", mode="min", seed=2, number=number, past=past)
+        failed = drawn["/a"] > 0.3
+        past.append(Past(number, drawn, "bad" if failed else "value", None if failed else 1.0))
+    assert sum(one.outcome == "bad" for one in past[15:]) <= 10
+
+
 def test_small_spaces_are_not_drawn_twice_while_there_is_something_new() -> None:
     space = space_of(a={"choice": ["x", "y", "z"]})
     past: list[Past] = []
@@ -113,3 +124,11 @@ def test_a_wrong_dimension_is_refused_at_its_place(dimension: Any, code: str, be
         SweepRequest.model_validate({"base": {}, "space": {"/training/seed": dimension}})
     problems = problems_from(caught.value, SweepRequest)
     assert (code, f"/space/~1training~1seed{below}") in [(one.code, one.pointer) for one in problems]
+
+
+def test_choices_are_limited_in_all() -> None:
+    space = {f"/training/{index}": {"choice": list(range(200))} for index in range(6)}
+    with pytest.raises(ValidationError) as caught:
+        SweepRequest.model_validate({"base": {}, "space": space})
+    problems = problems_from(caught.value, SweepRequest)
+    assert [(one.code, one.pointer) for one in problems] == [("out_of_range", "/space")]
