@@ -10,7 +10,7 @@ from torch import nn
 
 from services.definition import check
 from services.modules import build
-from tests.conformance import article, generative, recursive, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance import article, generative, recursive, sequence, tabular, users, vision  # noqa: F401 - they register their cases
 from tests.conformance.case import CASES, Case
 
 CHOSEN = ("article MLP", "LeNet", "ResNet18", "GPTModel", "OwnRNN", "Seq2SeqWithAttention", "VAEModule", "Experts")

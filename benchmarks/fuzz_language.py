@@ -26,7 +26,7 @@ from services.definition import check
 from services.errors import InvalidRequest
 from services.forkserver.limits import Limits
 from services.modules import build, emit, preflight
-from tests.conformance import article, generative, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance import article, generative, sequence, tabular, users, vision  # noqa: F401 - they register their cases
 from tests.conformance.audit import assert_harmless
 from tests.conformance.fuzzing import Sample, sample
 

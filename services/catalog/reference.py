@@ -14,6 +14,8 @@ _SPACES = (
     ("torch.linalg", "`torch.linalg`", "torch.linalg.{}"),
     ("torch.fft", "`torch.fft`", "torch.fft.{}"),
     ("torch.special", "`torch.special`", "torch.special.{}"),
+    ("nn.utils.rnn", "`torch.nn.utils.rnn`", "nn.utils.rnn.{}"),
+    ("nn.Transformer", "Of `torch.nn.Transformer`", "nn.Transformer.{}"),
     ("math", "`math`", "math.{}"),
 )
 _TORCH = CATALOG.torch_version.split("+")[0]

@@ -16,7 +16,8 @@ from services.definition.scope import Library, Scope
 _SPACES = {
     "torch": "torch", "F": "F", "math": "math", "init": "init", "nn": "nn", "torch.nn": "nn", "nn.init": "init",
     "torch.nn.init": "init", "nn.functional": "F", "torch.nn.functional": "F", "torch.linalg": "torch.linalg",
-    "torch.fft": "torch.fft", "torch.special": "torch.special",
+    "torch.fft": "torch.fft", "torch.special": "torch.special", "torch.nn.utils.rnn": "nn.utils.rnn",
+    "torch.nn.Transformer": "nn.Transformer",
 }  # fmt: skip
 _METHODS = frozenset(CATALOG.list_methods | CATALOG.dict_methods)
 _CHANGES = frozenset({"append", "extend", "insert", "update", "pop", "reverse", "requires_grad_"})

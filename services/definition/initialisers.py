@@ -13,7 +13,7 @@ from services.definition.parsing import Text, parse_expression, type_name
 from services.definition.positions import expression, module, parameter_value
 from services.definition.problems import Place, mark, nearest_hint
 from services.definition.scope import Library, Members, Scope
-from services.definition.statements import loop_head, statement
+from services.definition.statements import loop_head, statement, without_gradients
 
 _BLOCKS = {"for": {"for", "do"}, "if": {"if", "then", "else"}}
 _KINDS = {"parameter": {"parameter", "trainable"}, "buffer": {"buffer", "persistent"}, "value": {"value"}}
@@ -27,10 +27,10 @@ def collect(items: object, members: Members) -> None:
     for item in items if isinstance(items, list) else []:
         if not isinstance(item, dict):
             continue
-        for block in ("do", "then", "else"):
-            if block in item:
+        for block in ("do", "then", "else", "no_grad"):
+            if isinstance(item.get(block), list):
                 collect(item[block], members)
-        if _is_block(item) or len(item) != 1 or _is_rule(item):
+        if _is_block(item) or _is_quiet(item) or len(item) != 1 or _is_rule(item):
             continue
         name, value = next(iter(item.items()))
         kind = kind_of(value)
@@ -65,6 +65,10 @@ def _is_block(item: dict[str, object]) -> bool:
     return "for" in item or "if" in item or "while" in item
 
 
+def _is_quiet(item: dict[str, object]) -> bool:
+    return isinstance(item.get("no_grad"), list)
+
+
 def _is_rule(item: dict[str, object]) -> bool:
     return isinstance(item.get("tie"), list) or isinstance(item.get("weights"), list)
 
@@ -97,8 +101,8 @@ class Initialisers:
             return []
         if _is_block(item):
             return [mark(self._block(item, place), place)]
-        if _is_rule(item):
-            return self._rule(item, place)
+        if _is_quiet(item) or _is_rule(item):
+            return self._quiet(item, place) if _is_quiet(item) else self._rule(item, place)
         if len(item) != 1:
             detail = f"An item of init declares one name; this one has {', '.join(item)[:80]}."
             self.library.problems.add("invalid_argument", detail, place, "Make one item for each, in order.")
@@ -125,6 +129,10 @@ class Initialisers:
         otherwise = self.body(item["else"], place.child("else")) if item.get("else") else []
         self._seen |= after
         return ast.If(test, then, otherwise)
+
+    def _quiet(self, item: dict[str, object], place: Place) -> list[ast.stmt]:
+        inside = self.body(item["no_grad"], place.child("no_grad"))
+        return [mark(without_gradients(inside, place, self.library), place)]
 
     def _inside(self, item: dict[str, object], name: str, place: Place) -> list[ast.stmt]:
         if name not in item:

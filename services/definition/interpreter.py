@@ -50,6 +50,8 @@ class Interpreter(Calling):
             self.run_for(statement, inner)
         elif isinstance(statement, ast.If):
             self.run_if(statement, inner)
+        elif isinstance(statement, ast.With):
+            self.run_body(statement.body, inner)
         elif isinstance(statement, ast.Return):
             raise Returned(self.value(statement.value, inner) if statement.value else None)
         elif isinstance(statement, ast.Assert):

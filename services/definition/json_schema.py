@@ -126,7 +126,7 @@ def _item() -> JsonSchema:
     named = {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"anyOf": kinds}}
     tie = _object({"tie": {"type": "array", "items": {"type": "string"}, "minItems": 2}}, ("tie",))
     return {
-        "anyOf": [_TEXT, *_blocks("#/$defs/init")[:2], tie, _object({"weights": _array(rules)}, ("weights",)), named]
+        "anyOf": [_TEXT, *_blocks("#/$defs/init")[:3], tie, _object({"weights": _array(rules)}, ("weights",)), named]
     }
 
 
@@ -136,6 +136,7 @@ def _blocks(body: str) -> list[JsonSchema]:
     return [
         _object({"for": {**_TEXT, "examples": ["i in range(3)"]}, "do": inside}, ("for", "do")),
         _object({"if": _TEXT, "then": inside, "else": inside}, ("if", "then")),
+        _object({"no_grad": inside}, ("no_grad",)),
         _object({"while": _TEXT, "at_most": bound, "do": inside}, ("while", "at_most", "do")),
     ]
 

@@ -180,6 +180,8 @@ class _Least:
             return self._for(node, names)
         if isinstance(node, ast.If):
             return self._if(node, names)
+        if isinstance(node, ast.With):
+            return self._body(node.body, names)
         if isinstance(node, ast.Assign):
             target = node.targets[0]
             cost = self.of(node.value, names) if _is_own(target) else _NOTHING

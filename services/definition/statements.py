@@ -11,7 +11,8 @@ from services.definition.positions import expression
 from services.definition.problems import Place, mark, nearest_hint
 from services.definition.scope import Library, Scope
 
-_BLOCKS = {"for": {"for", "do"}, "if": {"if", "then", "else"}, "while": {"while", "at_most", "do"}}
+_BLOCKS = {"for": {"for", "do"}, "if": {"if", "then", "else"}, "while": {"while", "at_most", "do"},
+           "no_grad": {"no_grad"}}  # fmt: skip
 
 
 def body(value: object, place: Place, library: Library, scope: Scope) -> list[ast.stmt]:
@@ -40,12 +41,12 @@ def _block(value: dict[str, object], place: Place, library: Library, scope: Scop
     kind = next((name for name in _BLOCKS if name in value), None)
     if kind is None:
         known = ", ".join(value)[:80]
-        library.problems.add("invalid_expression", f"A block is for, if or while; this has {known!r}.", place)
+        library.problems.add("invalid_expression", f"A block is for, if, while or no_grad; this has {known!r}.", place)
         return ast.Pass()
     for name in value.keys() - _BLOCKS[kind]:
         hint = nearest_hint(name, _BLOCKS[kind])
         library.problems.add("extra_forbidden", f"A {kind} block has no {name[:80]!r}.", place.child(name), hint)
-    makers = {"for": _for, "if": _if, "while": _while}
+    makers = {"for": _for, "if": _if, "while": _while, "no_grad": _no_grad}
     return makers[kind](value, place, library, scope)
 
 
@@ -73,6 +74,28 @@ def _if(value: dict[str, object], place: Place, library: Library, scope: Scope) 
     then = _required_body(value, "then", place, library, scope)
     otherwise = body(value["else"], place.child("else"), library, scope) if value.get("else") else []
     return ast.If(test, then, otherwise)
+
+
+def _no_grad(value: dict[str, object], place: Place, library: Library, scope: Scope) -> ast.stmt:
+    inside = body(value["no_grad"], place.child("no_grad"), library, scope)
+    return without_gradients(inside, place, library)
+
+
+def without_gradients(inside: list[ast.stmt], place: Place, library: Library) -> ast.stmt:
+    """Return ``with torch.no_grad():`` around statements that do not leave it."""
+    if any(map(_leaves, inside)):
+        hint = "Give the result a name inside, and return it after the block."
+        library.problems.add("invalid_expression", "return, break and continue do not stand in no_grad.", place, hint)
+    call = ast.Call(ast.Attribute(ast.Name("torch", ast.Load()), "no_grad", ast.Load()), [], [])
+    return ast.With([ast.withitem(call)], inside or [ast.Pass()])
+
+
+def _leaves(statement: ast.stmt) -> bool:
+    """Return whether a statement may leave the block around it; loops keep their own break and continue."""
+    if isinstance(statement, ast.For):
+        return any(isinstance(node, ast.Return) for node in ast.walk(statement))
+    inside = [*statement.body, *getattr(statement, "orelse", [])] if isinstance(statement, ast.If | ast.With) else []
+    return isinstance(statement, ast.Return | ast.Break | ast.Continue) or any(map(_leaves, inside))
 
 
 def _required_body(value: dict[str, object], name: str, place: Place, library: Library, scope: Scope) -> list[ast.stmt]:
@@ -145,6 +168,7 @@ class Statements:
             return type(node)()
         detail = f"{type(node).__name__} statements are not part of the language."
         hint = 'Write blocks as objects: {"for": …, "do": […]}.' if isinstance(node, ast.For | ast.If) else None
+        hint = 'Write {"no_grad": […]} for torch.no_grad().' if isinstance(node, ast.With) else hint
         self.expressions.problem(node, detail, hint)
         return None
 

@@ -75,6 +75,8 @@ def _functions(stubs: Stubs) -> dict[str, dict[str, Any]]:
         ("torch.linalg", torch.linalg, selection.NESTED_FUNCTIONS["torch.linalg"]),
         ("torch.fft", torch.fft, selection.NESTED_FUNCTIONS["torch.fft"]),
         ("torch.special", torch.special, selection.NESTED_FUNCTIONS["torch.special"]),
+        ("nn.utils.rnn", nn.utils.rnn, selection.NESTED_FUNCTIONS["nn.utils.rnn"]),
+        ("nn.Transformer", nn.Transformer, selection.NESTED_FUNCTIONS["nn.Transformer"]),
     ]
     table: dict[str, dict[str, Any]] = {}
     for space, owner, names in chosen:
@@ -99,7 +101,7 @@ def _class_entry(cls: type[nn.Module]) -> dict[str, Any]:
 
 def _refused(functions: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     spaces = {"torch": torch, "F": functional, "init": init, "torch.linalg": torch.linalg, "torch.fft": torch.fft,
-              "torch.special": torch.special}  # fmt: skip
+              "torch.special": torch.special, "nn.utils.rnn": nn.utils.rnn}  # fmt: skip
     refused = {key: [n for n in public_names(owner) if n not in functions[key]] for key, owner in spaces.items()}
     refused["classes"] = [name for name in layer_names() if name in selection.REFUSED_CLASSES]
     refused["methods"] = [n for n in public_names(torch.Tensor) if n not in selection.TENSOR_METHODS]

@@ -9,6 +9,7 @@ import types
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from services.definition.limits import MAX_AT_MOST
@@ -66,6 +67,14 @@ class Source:
             )
 
 
+def _is_no_grad(node: ast.expr, function: Any) -> bool:  # noqa: ANN401 - any function
+    """Return whether an expression is ``torch.no_grad()``, by whatever name."""
+    call = node.func if isinstance(node, ast.Call) and not node.args and not node.keywords else None
+    if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name):
+        return getattr(function.__globals__.get(call.value.id), call.attr, None) is torch.no_grad
+    return isinstance(call, ast.Name) and function.__globals__.get(call.id) is torch.no_grad
+
+
 def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_plain(item) for item in value)
@@ -111,7 +120,8 @@ class Reader:
             if not isinstance(default, ast.Constant | ast.UnaryOp | ast.Tuple):
                 self.refuse(default, "a default that is no literal")
             listed.append({"name": argument.arg, "default": ast.literal_eval(default)})
-        return {"arguments": listed, "body": self._body(self.tree.body)}
+        quiet = any(_is_no_grad(one, self.function) for one in self.tree.decorator_list)
+        return {"arguments": listed, "body": self._quiet(self.tree.body) if quiet else self._body(self.tree.body)}
 
     def refuse(self, node: ast.AST, what: str) -> None:
         """Raise a refusal that names file and line."""
@@ -128,6 +138,8 @@ class Reader:
             return []  # a docstring
         if isinstance(node, ast.If):
             return [self._if(node)]
+        if isinstance(node, ast.With) and all(_is_no_grad(item.context_expr, self.function) for item in node.items):
+            return self._quiet(node.body)
         if isinstance(node, ast.For) and not node.orelse:
             head = self._noted(f"{ast.unparse(node.target)} in {self._text(node.iter)}", node)
             return [{"for": head, "do": self._body(node.body)}]
@@ -143,6 +155,14 @@ class Reader:
         if not isinstance(node, simple):
             self.refuse(node, f"a {type(node).__name__.lower()} statement")
         return [self._noted(ast.unparse(self._converted(node)), node)]
+
+    def _quiet(self, body: list[ast.stmt]) -> list[Any]:
+        """Return statements as a ``no_grad`` block; a ``return`` at its end stands behind it."""
+        last = body[-1]
+        if not isinstance(last, ast.Return) or last.value is None:
+            return [{"no_grad": self._body(body)}]
+        text = self._noted(f"result = {self._text(last.value)}", last)
+        return [{"no_grad": [*self._body(body[:-1]), text]}, "return result"]
 
     def _if(self, node: ast.If) -> Any:  # noqa: ANN401 - a statement
         if len(node.body) == 1 and isinstance(node.body[0], ast.Raise) and not node.orelse:

@@ -24,7 +24,7 @@ _NODES = (
     ast.Constant, ast.Name, ast.Attribute, ast.Call, ast.keyword, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare,
     ast.IfExp, ast.Subscript, ast.Slice, ast.Tuple, ast.List, ast.Dict, ast.ListComp, ast.GeneratorExp, ast.DictComp,
     ast.comprehension, ast.Starred, ast.JoinedStr, ast.FormattedValue, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
-    ast.expr_context,
+    ast.expr_context, ast.With, ast.withitem,
 )  # fmt: skip
 
 
@@ -38,6 +38,8 @@ def assert_harmless(tree: ast.Module) -> None:
         elif isinstance(node, ast.Attribute):
             assert node.attr in _OWN_ATTRIBUTES or _NAME.match(node.attr), node.attr
             assert node.attr not in _EVIL, node.attr
+        elif isinstance(node, ast.withitem):
+            assert ast.unparse(node) == "torch.no_grad()"
         elif isinstance(node, ast.Import):
             assert {alias.name for alias in node.names} <= {"math", "torch", "torch.nn.functional"}
         elif isinstance(node, ast.ImportFrom):

@@ -8,7 +8,7 @@ import copy
 import random
 from typing import Any
 
-from tests.conformance import article, generative, recursive, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance import article, generative, recursive, sequence, tabular, users, vision  # noqa: F401 - they register their cases
 from tests.conformance.case import CASES, Case
 
 JUNK: list[Any] = [

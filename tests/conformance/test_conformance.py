@@ -10,7 +10,7 @@ import torch
 
 from services.definition import check
 from services.modules import build, source
-from tests.conformance import article, generative, recursive, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance import article, generative, recursive, sequence, tabular, users, vision  # noqa: F401 - they register their cases
 from tests.conformance.case import CASES, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

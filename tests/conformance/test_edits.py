@@ -13,7 +13,7 @@ from services.definition.edit import edit
 from services.definition.written import Unwritable, written
 from services.errors import InvalidRequest
 from services.modules import build
-from tests.conformance import article, generative, recursive, sequence, tabular, vision  # noqa: F401 - they register
+from tests.conformance import article, generative, recursive, sequence, tabular, users, vision  # noqa: F401 - they register
 from tests.conformance.case import CASES
 from tests.conformance.test_conformance import assert_equal, assert_same_state, inputs_of, run
 

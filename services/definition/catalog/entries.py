@@ -92,7 +92,7 @@ class Catalog:
 
     @cached_property
     def functions(self) -> dict[str, dict[str, Entry]]:
-        """Functions by namespace: torch, F, init, math, torch.linalg, torch.fft, torch.special."""
+        """Functions by namespace: torch, F, init, math, torch.linalg, torch.fft, torch.special, nn.utils.rnn …"""
         return {space: _entries(rows) for space, rows in self._data["functions"].items()}
 
     @cached_property

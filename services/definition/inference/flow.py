@@ -63,6 +63,8 @@ class Flow(Calls):
             self._branch(node, names)
         elif isinstance(node, ast.For):
             self._loop(node, names)
+        elif isinstance(node, ast.With):
+            self.body(node.body, names)
         elif isinstance(node, ast.Assert):
             self.kind(node.test, names)
         elif isinstance(node, ast.Break | ast.Continue):

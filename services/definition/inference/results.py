@@ -22,6 +22,7 @@ from services.definition.inference.kinds import (
 )
 
 _PAIR, _TRIPLE = places([A_TENSOR] * 2), places([A_TENSOR] * 3)
+_PACKED = places([A_TENSOR] * 4)
 _TENSOR_OR_PAIR = join(A_TENSOR, _PAIR)
 _PIECES = row(A_TENSOR, HUGE)
 _SIZES = join(row(integer(SIZE), MAX_DIMENSIONS), integer(SIZE))
@@ -40,6 +41,8 @@ _TABLES: tuple[tuple[Kind, str], ...] = (
     (_PIECES, "chunk dsplit hsplit split split_with_sizes tensor_split unbind vsplit"),
     (join(A_TENSOR, row(A_TENSOR, MAX_DIMENSIONS)), "atleast_1d atleast_2d atleast_3d nonzero where"),
     (ANY, "tolist"),
+    (_PACKED, "pack_padded_sequence"),
+    (_PAIR, "pad_packed_sequence"),
 )  # fmt: skip
 _RESULTS = {name: kind for kind, names in _TABLES for name in names.split()}
 PIECES = frozenset(name for name, kind in _RESULTS.items() if kind is _PIECES)
@@ -62,6 +65,10 @@ _CONSTANT = Kind(
     kinds.INT | kinds.NUMBER | kinds.OTHER | kinds.TUPLE, SIZE, MAX_DIMENSIONS, join(integer(SIZE), A_NUMBER)
 )
 """A constructor argument that a layer of torch keeps."""
+
+
+FIELDS = frozenset({"values", "indices", "eigenvalues", "eigenvectors", "logabsdet"})
+"""Fields of the named tuples that some functions give."""
 
 
 def returned(name: str) -> Kind:

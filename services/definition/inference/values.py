@@ -174,7 +174,17 @@ class Values(ABC):
                 return self.own(node.attr)
             if node.value.id in {"torch", "math"} and node.value.id not in names:
                 return A_NUMBER if node.attr in {"e", "inf", "nan", "pi", "tau"} else A_TRUTH
-        return self.attribute(self.kind(node.value, names), node.attr)
+        owner = self.kind(node.value, names)
+        if node.attr in results.FIELDS and not kinds.is_any(owner):
+            return self._field(node, owner)
+        return self.attribute(owner, node.attr)
+
+    def _field(self, node: ast.Attribute, owner: Kind) -> Kind:
+        """Return a field of what ``max``, ``sort`` and their like give, by its name; a module may have such a part."""
+        known = [shape for shape in owner.modules if isinstance(shape, str) and shape in self.parts.tables]
+        if owner.may(DICT) or len(known) < len(owner.modules):
+            self.refuse(node, f"The method {node.attr!r} cannot be used as a value.", f"Call it: .{node.attr}().")
+        return join(A_TENSOR, self.attribute(owner, node.attr)) if known else A_TENSOR
 
     def attribute(self, owner: Kind, name: str) -> Kind:
         """Return what ``value.name`` may be."""

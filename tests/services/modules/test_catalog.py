@@ -17,7 +17,7 @@ from services.modules import build, catalog_build, catalog_selection
 
 SPACES = {
     "torch": torch, "F": functional, "init": init, "torch.linalg": torch.linalg, "torch.fft": torch.fft,
-    "torch.special": torch.special,
+    "torch.special": torch.special, "nn.utils.rnn": nn.utils.rnn,
 }  # fmt: skip
 same_version = pytest.mark.skipif(
     not torch.__version__.startswith(CATALOG.torch_version.rsplit(".", 1)[0]), reason="the catalog is of another torch"

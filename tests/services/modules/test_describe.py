@@ -13,7 +13,7 @@ from torch import nn
 from services.errors import InvalidRequest
 from services.modules import build
 from services.modules.describe import describe
-from tests.conformance import article, generative, recursive, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance import article, generative, recursive, sequence, tabular, users, vision  # noqa: F401 - they register their cases
 from tests.conformance.case import CASES
 from tests.conformance.test_conformance import assert_equal, inputs_of, run
 
@@ -44,7 +44,7 @@ class Prints(nn.Module):
 
 class WithBlock(nn.Module):
     def forward(self, x):
-        with torch.no_grad():
+        with torch.autocast("cpu"):
             return x
 
 
@@ -61,7 +61,7 @@ class Callable(nn.Module):
         return self.act(x)
 
 
-@pytest.mark.parametrize(("kind", "line"), [(Prints, "print(y)"), (WithBlock, "with torch.no_grad():")])
+@pytest.mark.parametrize(("kind", "line"), [(Prints, "print(y)"), (WithBlock, 'with torch.autocast("cpu"):')])
 def test_a_refusal_names_the_line(kind, line):
     with pytest.raises(InvalidRequest) as caught:
         describe(nn.Sequential(nn.ReLU(), kind()))

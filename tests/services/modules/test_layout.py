@@ -9,7 +9,7 @@ import pytest
 from services.definition import check
 from services.modules import emit, source
 from services.modules.layout import WIDTH, wrapped
-from tests.conformance import article, generative, recursive, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance import article, generative, recursive, sequence, tabular, users, vision  # noqa: F401 - they register their cases
 from tests.conformance.case import CASES
 
 

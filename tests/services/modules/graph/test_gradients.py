@@ -14,7 +14,7 @@ from services.modules.graph.nodes import tensors_in
 from services.modules.graph.paths import Budget, list_paths
 from services.modules.graph.subject import build_subject
 from services.modules.graph.sweep import gradients_of, sweep
-from tests.conformance import article, generative, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance import article, generative, sequence, tabular, users, vision  # noqa: F401 - they register their cases
 from tests.conformance.case import CASES
 from tests.services.modules.graph.traces import leaf, net, traced
 

@@ -10,7 +10,7 @@ from services.modules.static.backend import compile_model
 from services.modules.static.build import static_variant
 from services.modules.static.capture import capture
 from services.modules.static.pair import Pair, difference, tensors
-from tests.conformance import article, generative, sequence, tabular, vision  # noqa: F401 - they register their cases
+from tests.conformance import article, generative, sequence, tabular, users, vision  # noqa: F401 - they register their cases
 from tests.conformance.case import CASES
 
 
