@@ -96,7 +96,9 @@ def _place(progress: Mapping[str, Any]) -> str:
 
 
 def _numbers(job: Job, count: int) -> str:
-    """Loss first, then what is measured on rows that were not trained on."""
+    """Loss first, then what is measured on rows that were not trained on; of a job in the queue, what it waits for."""
+    if job["state"] == "queued" and job.get("reason"):
+        return str(job["reason"]).replace("_", " ")
     values = tables.latest(job)
     wanted = [name for name in ("train/loss", "validation/accuracy", "validation/loss") if name in values]
     rest = [name for name in values if name not in wanted and name != "learning_rate"]
@@ -109,11 +111,12 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._last: tuple[str, int] | None = None
+        self._last: tuple[str, str, int] | None = None
 
     def show(self, job: Job) -> None:
         progress = job.get("progress") or {}
-        mark = (str(job["state"]), int((progress.get("percent") or 0) // _STEP_PERCENT))
+        waits = str(job.get("reason")) if job["state"] == "queued" else ""
+        mark = (str(job["state"]), waits, int((progress.get("percent") or 0) // _STEP_PERCENT))
         if mark != self._last:
             self._last = mark
             parts = (job["state"], _place(progress), _numbers(job, 3))

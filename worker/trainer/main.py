@@ -39,8 +39,9 @@ def _train(payload: Mapping[str, Any], line: Line, build: Build, ranks: Ranks) -
         trainer.control.install_signals()
         ending = trainer.run()
     except Exception as error:  # noqa: BLE001 - every failure ends as an event; the traceback goes to the log
+        cause = ranks.cause(error)  # whoever only lost contact with one that failed ends here, without a word
         traceback.print_exc()
-        _report(ranks.cause(error), trainer, payload, line)
+        _report(cause, trainer, payload, line)
         return FAILURE
     line.emit({"event": "finished", "outcome": ending.outcome, "reason": ending.reason, "step": trainer.step})
     return SUCCESS
