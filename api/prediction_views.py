@@ -62,7 +62,7 @@ def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in line.items():
         if name == "probabilities":
-            flat["probability"] = next(iter(value.values()))
+            flat["probability"] = next(iter(value.values()), None)
         elif name in ("value", "target") and isinstance(value, dict):
             flat |= {f"{name}.{member}": one for member, one in value.items()}
         else:

@@ -127,7 +127,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if name == "probabilities":
-            flat["probability"] = next(iter(value.values()))
+            flat["probability"] = next(iter(value.values()), None)
         elif name in ("value", "target") and isinstance(value, Mapping):
             flat |= {f"{name}.{member}": one for member, one in value.items()}
         else:

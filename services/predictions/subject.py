@@ -64,8 +64,10 @@ def read_subject(session: Session, *, tenant_id: str, checkpoint_id: str) -> Sub
         raise InvalidRequest([Problem("model_too_large", detail, "", hint)])
     try:
         meta = checkpoints.read_meta(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id)
-        return Subject(view, resolved, meta["preprocessing"], int(meta["environment"]["batch_size"]))
-    except (ChunkCorrupt, KeyError, ValueError):
+        # Checkpoints of before vocabularies were kept are told in numbers of classes.
+        preprocessing = {"vocabularies": {}, **meta["preprocessing"]}
+        return Subject(view, resolved, preprocessing, int(meta["environment"]["batch_size"]))
+    except (ChunkCorrupt, KeyError, TypeError, ValueError):
         raise CheckpointCorrupt() from None
 
 

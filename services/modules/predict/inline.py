@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from services.datasets.parsing.cells import is_number
-from services.datasets.parsing.image import bound_pixels, pixels
 from services.datasets.plain import CODED
+from services.definition.problems import nearest_hint
 from services.errors import InvalidRequest, Problem
 from services.modules.data.columns import Stored
-from services.training.problems import escape, nearest
 
 MAX_PROBLEMS = 50
 _WHOLE = "iu"
 _SHOWN_CHARACTERS = 60
 _HINTS = 5
+_LISTED = 20
 _LARGEST = 2**63
 
 
@@ -69,7 +69,7 @@ class InlineRows:
             return list(self._columns[name])
         absent = next((index for index, row in enumerate(self._rows) if name not in row), None)
         if absent is not None:
-            near = nearest(name, [*self._rows[absent]])
+            near = _near(name, [*self._rows[absent]])
             detail = f"Row {absent} has no column {name[:_SHOWN_CHARACTERS]!r}."
             self.problems.append(Problem("missing_column", detail, f"/rows/{absent}", near))
             return None
@@ -78,10 +78,10 @@ class InlineRows:
     def _say_column(self, name: str) -> None:
         if name not in self._columns:
             detail = f"The column {name[:_SHOWN_CHARACTERS]!r} is not given."
-            self.problems.append(Problem("missing_column", detail, "/columns", nearest(name, [*self._columns])))
+            self.problems.append(Problem("missing_column", detail, "/columns", _near(name, [*self._columns])))
         else:
             detail = f"Column {name[:_SHOWN_CHARACTERS]!r} has {len(self._columns[name])} values, others {self.count}."
-            self.problems.append(Problem("row_count_mismatch", detail, f"/columns/{escape(name)}"))
+            self.problems.append(Problem("row_count_mismatch", detail, f"/columns/{_escaped(name)}"))
 
     def _stored(self, name: str, source: Mapping[str, Any], cells: list[Any], *, may_miss: bool) -> Stored:
         cells = [None if cell == "" and source["kind"] != "text" else cell for cell in cells]
@@ -96,7 +96,7 @@ class InlineRows:
 
     def say(self, code: str, detail: str, name: str, row: int, hint: str | None = None) -> None:
         """Note what is wrong with one cell."""
-        pointer = f"/rows/{row}/{escape(name)}" if self._by_row else f"/columns/{escape(name)}/{row}"
+        pointer = f"/rows/{row}/{_escaped(name)}" if self._by_row else f"/columns/{_escaped(name)}/{row}"
         where = f"Row {row}, column {name[:_SHOWN_CHARACTERS]!r}"
         self.problems.append(Problem(code, f"{where}: {detail}", pointer, hint))
 
@@ -127,7 +127,6 @@ class _Cells:
 
     def images(self, cells: Sequence[Any]) -> Stored:
         """Return the pixels of image files in base64, or of nested lists of 0 to 255."""
-        bound_pixels()
         made = np.zeros((len(cells), *self._shape), dtype=np.uint8)
         for row, cell in enumerate(cells):
             made[row] = self._image(cell, row) if isinstance(cell, str) else self._whole(cell, row, 255)
@@ -210,6 +209,9 @@ class _Cells:
         return found
 
     def _image(self, text: str, row: int) -> NDArray[np.uint8]:
+        from services.datasets.parsing.image import bound_pixels, pixels  # noqa: PLC0415 - Pillow, for images alone
+
+        bound_pixels()
         channels, height, width = self._shape
         try:
             return pixels(base64.b64decode(text, validate=True), f"row {row}", (height, width), channels)
@@ -225,7 +227,17 @@ class _Cells:
 
     def _near(self, text: str, index: Mapping[str, int]) -> str | None:
         """Look for near names, which takes a while among thousands, for the first problems only."""
-        return nearest(text, [*index]) if len(self._rows.problems) < _HINTS else None
+        return _near(text, [*index]) if len(self._rows.problems) < _HINTS else None
+
+
+def _near(name: str, known: list[str]) -> str:
+    """Return a hint with the known names most like ``name``, or the first of all."""
+    return nearest_hint(name, known) or f"Known: {', '.join(known[:_LISTED])}{', …' if len(known) > _LISTED else ''}."
+
+
+def _escaped(name: str) -> str:
+    """Return one part of a JSON Pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _listed(values: object) -> object:

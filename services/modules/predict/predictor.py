@@ -109,8 +109,8 @@ class Predictor:
 
     def _starts(self, total: int, first: int, last: int, *, everything: bool) -> range:
         """Return where batches begin: always at the same places, so that rows get the same neighbours."""
-        size = self._batch_size
-        return range(0, total, size) if everything else range(first - first % size, max(last, first + 1), size)
+        size, begin = self._batch_size, min(first, total - 1)  # one batch at least: it tells what predictions are
+        return range(0, total, size) if everything else range(begin - begin % size, max(last, begin + 1), size)
 
     def _header(self, reading: Reading, rows: Rows, total: int) -> dict[str, Any]:
         return {

@@ -26,11 +26,13 @@ from services.modules.predict.heads import (
     ValueHead,
 )
 from services.modules.predict.units import Unit
-from services.training.losses import LOSSES
 from services.training.sources import compared_formulas
 
 _SIGN = "SoftMarginLoss"
+_VALUE, _TARGET = 0, 1
+"""Where the losses that say what an output means have the output, and what it is compared with."""
 _GAUSSIAN, _VARIANCE = "GaussianNLLLoss", 2
+_TELLING = (*CLASSES, *UNITS, *REALS, _SIGN)
 
 
 class Reading:
@@ -55,16 +57,15 @@ class Reading:
         self._top_k = top_k
         self._value: Compiled | None = None
         self._variance: Compiled | None = None
-        kind = LOSSES.get(loss["type"])
-        if kind is not None and loss["type"] in (*CLASSES, *UNITS, *REALS, _SIGN):
-            self.target = self._compared_column(kind.forward.index("target"))
+        if loss["type"] in _TELLING:
+            self.target = self._compared_column(_TARGET)
             self.names = self._class_names(vocabularies)
 
     def begin(self, outputs: Outputs, batch: Batch) -> None:
         """Find the prediction in the first batch; what is not one thing for each row is told as outputs."""
-        if self._loss["type"] not in (*CLASSES, *UNITS, *REALS, _SIGN):
+        if self._loss["type"] not in _TELLING:
             return
-        value = self._compiled(0, batch)
+        value = self._compiled(_VALUE, batch)
         if value is None:
             return
         try:

@@ -79,7 +79,8 @@ def file_rows(request: Mapping[str, Any], preparation: Preparation, split: Mappi
     stored |= {name: _remapped(stored[name], codes) for name, codes in request["remap"].items() if name in stored}
     kept, parts = part_rows(stored, {**split, "dropping": dropping}) if request["part"] else _all_rows(stored, dropping)
     order = parts[request["part"]] if request["part"] else kept
-    chosen = _chosen(request["rows"], usable.count(len(order), ahead=True), request["part"])
+    ahead = usable.window is not None and usable.window["ahead"] in usable.recipes
+    chosen = _chosen(request["rows"], usable.count(len(order), ahead=ahead), request["part"])
     _check_known(stored, request["remap"], usable, order, request["names"])
     return Rows(stored, order, chosen, usable, "/data")
 
