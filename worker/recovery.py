@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from services.checkpoints.keeping import delete_expired
 from services.datasets.uploads import delete_abandoned
 from services.db.engine import Database
 from services.jobs import repository
@@ -45,9 +46,10 @@ def sweep(database: Database) -> int:
 
 
 def collect(database: Database) -> int:
-    """Delete uploads that nobody went on with, and chunks that nothing has referred to for a day; return how many."""
+    """Delete abandoned uploads, checkpoints whose days are over, chunks unused for a day; return how many chunks."""
     with database.session() as session:
         delete_abandoned(session, older_than_seconds=ABANDONED_SECONDS)
+        delete_expired(session)
     collected = 0
     for _ in range(_GARBAGE_BATCHES):
         with database.session() as session:

@@ -43,6 +43,11 @@ def change_checkpoint(session: Session, *, tenant_id: str, checkpoint_id: str, b
     return service.view(checkpoint)
 
 
+def delete_expired(session: Session, *, limit: int = 200) -> int:
+    """Delete checkpoints that have stayed as long as their job's ``keep_days`` say; return how many."""
+    return repository.delete_expired(session, limit=limit)
+
+
 def delete_checkpoint(session: Session, *, tenant_id: str, checkpoint_id: str, settings: Settings) -> None:
     """Delete a checkpoint, pinned or not; bytes that no other one shares are collected a day later.
 

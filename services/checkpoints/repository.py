@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.db.models import TERMINAL_STATES, Checkpoint, CheckpointChunk, Job
 from services.storage.chunks import ChunkRef
+
+_EXPIRED = "checkpoint_days IS NOT NULL AND finished_at < now() - make_interval(days => checkpoint_days)"
+_DELETE_EXPIRED = text(
+    f"""
+    DELETE FROM checkpoint WHERE id IN (
+        SELECT c.id FROM job JOIN checkpoint c ON c.job_id = job.id WHERE {_EXPIRED} AND NOT c.pinned
+        LIMIT :limit FOR UPDATE OF c SKIP LOCKED
+    ) RETURNING id
+    """  # noqa: S608 - constants
+)
+_FORGET_EMPTY = text(
+    f"""
+    UPDATE job SET checkpoint_days = NULL
+    WHERE {_EXPIRED} AND NOT EXISTS (SELECT FROM checkpoint WHERE checkpoint.job_id = job.id)
+    """  # noqa: S608 - constants
+)
 
 
 def find(session: Session, *, tenant_id: str, checkpoint_id: str) -> Checkpoint | None:
@@ -91,6 +107,16 @@ def mark_best(session: Session, checkpoint: Checkpoint) -> None:
     others = update(Checkpoint).where(Checkpoint.job_id == checkpoint.job_id, Checkpoint.id != checkpoint.id)
     session.execute(others.values(best=False).execution_options(synchronize_session=False))
     checkpoint.best = True
+
+
+def delete_expired(session: Session, *, limit: int) -> int:
+    """Delete up to ``limit`` checkpoints of jobs that have ended longer ago than theirs were to stay, but pinned ones.
+
+    A job that has none left is looked at no more.
+    """
+    gone = session.execute(_DELETE_EXPIRED, {"limit": limit}).all()
+    session.execute(_FORGET_EMPTY)
+    return len(gone)
 
 
 def prune(session: Session, *, job_id: str, keep: int) -> None:

@@ -103,6 +103,12 @@ class Job(Base):
         # The claim reads this index alone: no scan and no count, however many jobs wait (P9).
         Index("ix_job_queued", text("priority DESC"), "created_at", "id", postgresql_where=text("state = 'queued'")),
         Index("ix_job_leased", "lease_expires_at", postgresql_where=text("lease_expires_at IS NOT NULL")),
+        # The jobs whose checkpoints are to go one day; what has none left is taken out.
+        Index(
+            "ix_job_checkpoint_days",
+            "finished_at",
+            postgresql_where=text("checkpoint_days IS NOT NULL AND finished_at IS NOT NULL"),
+        ),
         Index("ix_job_tenant_list", "tenant_id", text("id DESC")),
     )
 
@@ -134,6 +140,7 @@ class Job(Base):
     owner: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
+    checkpoint_days: Mapped[int | None] = mapped_column(Integer)
     rung_at: Mapped[datetime] = mapped_column(server_default=func.now())
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

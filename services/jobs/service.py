@@ -134,6 +134,7 @@ def _insert(
         preflight=plan.report,
         origin=origin,
         estimate=expected,
+        checkpoint_days=plan.request.checkpoints.keep_days,
         progress=_no_progress(plan.resolved["training"]),
         transitions=transition_entry("queued", None, 0),
     )

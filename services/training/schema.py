@@ -184,3 +184,6 @@ class CheckpointPolicy(Section):
     )
     keep: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="The last so many are kept, and the final one.")
     best: Best | None = None
+    keep_days: Annotated[int, Field(ge=1, le=3650)] | None = Field(
+        None, description="After so many days since the job's end all but pinned ones are deleted; by default never."
+    )

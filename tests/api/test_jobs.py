@@ -57,6 +57,13 @@ def test_validation_tells_how_long_the_job_will_take_and_the_job_keeps_it(client
     assert job["estimate"]["actual_seconds"] is None
 
 
+def test_how_long_checkpoints_stay_is_kept_with_the_job(client, database):
+    job = client.post("/v1/jobs", json={**REQUEST, "checkpoints": {"keep_days": 30}}).json()
+    assert job["resolved"]["checkpoints"]["keep_days"] == 30
+    with database.read_session() as session:
+        assert session.scalar(select(Job.checkpoint_days).where(Job.id == job["id"])) == 30
+
+
 def test_submitting_never_probes(client, monkeypatch):
     monkeypatch.setattr("services.preflight.Preflight.measure", lambda *_, **__: pytest.fail("it probed"))
     body = changed(REQUEST, ("model",), "Sequential(Linear(64, 23), ReLU(), Linear(23, 10))")

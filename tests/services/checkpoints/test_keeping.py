@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from services.checkpoints.keeping import CheckpointInUse, change_checkpoint, delete_checkpoint
+from services.checkpoints.keeping import CheckpointInUse, change_checkpoint, delete_checkpoint, delete_expired
 from services.checkpoints.service import list_checkpoints
 from services.errors import InvalidRequest, NotFound
 from tests.factories import add_job, claim
@@ -70,3 +70,46 @@ def test_nobody_pins_or_deletes_anothers_checkpoint(database, owner, settings, t
             change_checkpoint(session, tenant_id="ten_other", checkpoint_id=checkpoint_id, body={"pinned": True})
         with pytest.raises(NotFound):
             delete_checkpoint(session, tenant_id="ten_other", checkpoint_id=checkpoint_id, settings=settings)
+
+
+def end(database, owner, *, days_ago, keep_days=7):
+    values = {"days": days_ago, "keep_days": keep_days, "id": owner.job_id}
+    with database.session() as session:
+        session.execute(
+            text(
+                "UPDATE job SET state = 'succeeded', lease_expires_at = NULL, checkpoint_days = :keep_days, "
+                "finished_at = now() - make_interval(days => :days) WHERE id = :id"
+            ),
+            values,
+        )
+
+
+def collect(database):
+    with database.session() as session:
+        return delete_expired(session)
+
+
+def test_checkpoints_go_so_many_days_after_the_end_of_their_job_but_for_pinned_ones(database, owner, tmp_path):
+    pinned, *_ = [put(database, owner, snapshot(tmp_path, step, best=step == 2)) for step in (1, 2, 3)]
+    ours = {"tenant_id": owner.tenant_id, "checkpoint_id": pinned}
+    with database.session() as session:
+        change_checkpoint(session, **ours, body={"pinned": True})
+    assert collect(database) == 0  # it has not ended
+    end(database, owner, days_ago=6)
+    assert collect(database) == 0
+    end(database, owner, days_ago=8)
+    assert collect(database) == 2
+    assert steps(database, owner) == [1]
+    with database.session() as session:
+        change_checkpoint(session, **ours, body={"pinned": False})
+    assert collect(database) == 1
+    assert steps(database, owner) == []
+    with database.read_session() as session:
+        assert session.scalar(text("SELECT checkpoint_days FROM job")) is None  # looked at no more
+
+
+def test_without_a_number_of_days_checkpoints_stay(database, owner, tmp_path):
+    put(database, owner, snapshot(tmp_path, 1))
+    end(database, owner, days_ago=4000, keep_days=None)
+    assert collect(database) == 0
+    assert steps(database, owner) == [1]

@@ -55,7 +55,7 @@ def test_defaults_are_filled_and_lengths_counted():
         {"name": "accuracy", "type": "accuracy", "inputs": ["output", "target"], "arguments": {}}
     ]
     assert resolved["training"]["optimizer"]["lr"] == 1e-3
-    assert resolved["checkpoints"] == {"every": None, "keep": 3, "best": None}
+    assert resolved["checkpoints"] == {"every": None, "keep": 3, "best": None, "keep_days": None}
 
 
 def test_a_seed_is_chosen_once_and_a_given_one_is_kept():
