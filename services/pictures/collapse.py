@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from services.pictures.document import Document
 from services.pictures.frames import Nesting, Path
 
-AUTO_ITEMS = 48
+AUTO_ITEMS = 60
 """Graphs of so many boxes are shown whole."""
 GLANCE_ITEMS = 32
 """So many boxes of a larger one a person takes in at a glance; the automatic choice stays below."""

@@ -161,7 +161,7 @@ def _measured(moves: Moves, node: Node, one: Verified, step: float) -> Verified:
     """Return ``one`` with finite differences: element by element, or along one direction where elements are many."""
     value = node.tensor_value()
     if value.numel() <= MAX_ELEMENTS:
-        units = torch.eye(value.numel(), dtype=torch.float64).view(-1, *value.shape)
+        units = torch.eye(value.numel(), dtype=torch.float64).view(value.numel(), *value.shape)
         rows = [moves.slope(node, unit, step) for unit in units]
         return replace(one, difference=torch.tensor(rows, dtype=torch.float64).view(value.shape))
     direction = _direction(value)

@@ -267,3 +267,12 @@ def test_a_corner_beside_the_point_is_stepped_round_and_one_at_the_point_is_told
     assert (checked["agrees"], checked["runs"]) == (True, 4)
     checked = traced(net(steps, [at]), {"x": [1.0]}, gradients={"of": ["w"]})["gradients"]["check"]
     assert (checked["agrees"], checked["max_abs_difference"]) == (False, 0.5)
+
+
+def test_a_leaf_without_elements_has_a_gradient_without_elements():
+    made = traced(
+        net(["return (self.w @ x).sum() + x.sum()"], [{"w": {"parameter": "randn(0, 3)"}}]), {"x": [1.0, 2, 3]}
+    )
+    assert (leaf(made, "w")["autograd"]["value"], leaf(made, "w")["paths"]["count"]) == ([], 1)
+    assert leaf(made, "x")["autograd"]["value"] == [1.0, 1.0, 1.0]
+    assert made["gradients"]["check"]["agrees"] is True
