@@ -14,6 +14,7 @@ from services.db.engine import Database
 from services.tenants import service as tenants
 from tests.api.conftest import Caller
 from tests.api.trained import train_job
+from tests.stack import until
 
 FISH = ["length,width,colour,kind"]
 KINDS = (("red", "trout"), ("blue", "pike"))
@@ -337,3 +338,36 @@ def test_a_job_whose_data_set_was_deleted_still_predicts_rows(shared):
     assert shared.client.delete(f"/v1/datasets/{dataset}").status_code == 204
     assert shared.ok(trained, {"rows": [TROUT]})["predictions"][0]["label"] in ("trout", "pike")
     assert shared.refused(trained, {"data": {"split": "test"}})["errors"][0]["code"] == "unknown_dataset"
+
+
+def test_whoever_leaves_in_the_middle_of_a_stream_frees_its_child(shared, digits, app):
+    path = f"/v1/checkpoints/{digits['checkpoint_id']}/predict"
+    body = {"data": {}, "outputs": True, "top_k": 10}
+    for _ in range(3):
+        with shared.client.stream("POST", path, json=body, headers={"accept": "application/x-ndjson"}) as answer:
+            assert next(answer.iter_lines()).startswith('{"row":0,')
+    until(lambda: app.state.parts.warm._busy == 0, seconds=20)
+    assert shared.ok(digits, {"data": {"rows": [0]}})["predictions"]
+
+
+def test_ten_thousand_rows_are_answered_and_in_their_order(shared, fish):
+    rows = [TROUT if n % 3 else PIKE for n in range(10_000)]
+    answer = shared.ok(fish, {"rows": rows, "top_k": 1})
+    assert [row["label"] for row in answer["predictions"]] == ["trout" if n % 3 else "pike" for n in range(10_000)]
+    assert [row["row"] for row in answer["predictions"]] == list(range(10_000))
+
+
+def test_more_outputs_than_an_answer_holds_are_refused_and_streamed(shared):
+    loss = {"terms": {"size": "output.square().mean()"}}
+    request = {
+        "model": "Linear(64, 1200)",
+        "data": {"dataset": "digits", "batch_size": 64},
+        "training": {**CLASSIFY, "epochs": 1, "loss": loss, "metrics": []},
+    }
+    trained = shared.train(request, "wide")
+    answer = shared.ok(trained, {"data": {"rows": [1]}})
+    assert (answer["kind"], len(answer["predictions"][0]["outputs"]["output"])) == ("outputs", 1200)
+    refused = shared.refused(trained, {"data": {}, "limit": 10_000})
+    assert (refused["code"], refused["errors"][0]["pointer"]) == ("answer_too_large", "/limit")
+    streamed = shared.predict(trained, {"data": {}, "metrics": False}, accept="application/x-ndjson")
+    assert len(streamed.text.splitlines()) == 1798

@@ -92,7 +92,7 @@ class Predictor:
                     yield {"begin": self._header(reading, rows, total)}
                     begun = True
                 if listed:
-                    answers = self._listed(reading, outputs, batch, request)
+                    answers = self._listed(reading, outputs, batch, request, last - first)
                     numbers = part.rows.tolist()
                     block = [{"row": numbers[n - start], **answers[n - start]} for n in listed]
                     yield {"block": block}
@@ -121,22 +121,23 @@ class Predictor:
             "ignored_columns": list(rows.ignored),
         }
 
-    def _listed(self, reading: Reading, outputs: Outputs, batch: Batch, request: Mapping[str, Any]) -> list[Any]:
+    def _listed(
+        self, reading: Reading, outputs: Outputs, batch: Batch, request: Mapping[str, Any], count: int
+    ) -> list[Any]:
         answers = reading.answers(outputs, batch)
         if not (request["outputs"] or reading.head.kind == "outputs"):
             return answers
         tensors = named_outputs(outputs, self._definition.outputs)
         by_row = {name: one for name, one in tensors.items() if one.shape[:1] == (batch.rows,)}
-        _check_size(by_row, request, batch.rows)
+        _check_size(by_row, batch.rows, count if request["limit"] is not None else batch.rows)
         told = {name: plain(one) for name, one in by_row.items()}
         return [{**row, "outputs": {name: one[n] for name, one in told.items()}} for n, row in enumerate(answers)]
 
 
-def _check_size(by_row: Mapping[str, torch.Tensor], request: Mapping[str, Any], rows: int) -> None:
-    if request["limit"] is None:
-        return
-    numbers = sum(one.numel() for one in by_row.values()) // rows * request["limit"]
+def _check_size(by_row: Mapping[str, torch.Tensor], rows: int, listed: int) -> None:
+    """Refuse outputs of so many numbers, in what is told at once, that nobody would want to read them."""
+    numbers = sum(one.numel() for one in by_row.values()) // rows * listed
     if numbers > MAX_NUMBERS:
-        detail = f"The outputs of {request['limit']} rows are {numbers:,} numbers; an answer lists {MAX_NUMBERS:,}."
+        detail = f"The outputs of {listed:,} rows are {numbers:,} numbers; at most {MAX_NUMBERS:,} are told at once."
         hint = "Lower `limit`, or ask for a stream: Accept: application/x-ndjson."
         raise InvalidRequest([Problem("answer_too_large", detail, "/limit", hint)])
