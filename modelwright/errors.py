@@ -69,7 +69,7 @@ class JobFailed(ModelwrightError):
         self.code = str(error["code"])
         self.hint = error.get("hint")
         text = f"{job['id']} is {job['state']}: {error['message']} ({self.code})"
-        super().__init__(f"{text} {self.hint}" if self.hint else text)
+        super().__init__(f"{text}\n  → {self.hint}" if self.hint else text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,11 @@ class Problem:
     column: int | None = None
     parameter: str = ""
 
-    def line(self) -> str:
-        """Return the place, what is wrong there and how to mend it; nothing when there is no place."""
+    @property
+    def place(self) -> str:
+        """Where it is wrong, for people; nothing where that is no place in the request."""
         place = self.pointer or self.parameter
-        if not place:
-            return ""
-        column = "" if self.column is None else f" column {self.column}"
-        hint = f" → {self.hint}" if self.hint else ""
-        return f"  {place}{column}: {self.detail}{hint}"
+        return f"{place} column {self.column}" if self.column is not None else place
 
 
 class ApiError(ModelwrightError):
@@ -108,7 +105,16 @@ class ApiError(ModelwrightError):
         self.hint = body.get("hint")
         self.body = dict(body)
         self.problems = tuple(_problem(one) for one in body.get("errors") or () if isinstance(one, Mapping))
-        super().__init__("\n".join([self.detail, *(line for one in self.problems if (line := one.line()))]))
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        """Return what is wrong, and a line for each place: whoever reads a traceback sees nothing else."""
+        placed = [one for one in self.problems if one.place]
+        lines = [self.detail]
+        for one in placed:
+            said = "" if one.detail == self.detail else f": {one.detail}"
+            lines.append(f"  at {one.place}{said}" + (f" → {one.hint}" if one.hint else ""))
+        return "\n".join([*lines, *([f"  → {self.hint}"] if self.hint and not placed else [])])
 
 
 class Unauthenticated(ApiError):

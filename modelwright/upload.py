@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelwright.errors import StateConflict
+from modelwright.errors import InvalidRequest, StateConflict
 from modelwright.transport import Transport
 
 PART_BYTES = 16 << 20
@@ -28,10 +28,13 @@ def upload(transport: Transport, file: Path, request: Mapping[str, Any], *, prog
 
     Raises:
         ApiError: the service refused.
+        InvalidRequest: ``empty_dataset``.
         ConnectionFailed: no answer, after all retries.
         OSError: the file cannot be read.
     """
     size = file.stat().st_size
+    if not size:
+        raise InvalidRequest(422, {"code": "empty_dataset", "detail": f"{file} is empty."})
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     body = {**request, "size_bytes": size, "sha256": sha256}

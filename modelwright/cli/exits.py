@@ -92,7 +92,7 @@ def explain(error: Exception, console: Console, *, as_json: bool) -> None:
 def _headline(error: Exception, problems: int) -> str:
     if problems:
         return f"The request is invalid: {problems} problem{'s' if problems > 1 else ''}"
-    return str(error)
+    return error.detail if isinstance(error, errors.ApiError) else str(error)
 
 
 def _explain_problem(problem: errors.Problem, console: Console) -> None:

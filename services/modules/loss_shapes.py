@@ -51,6 +51,11 @@ def _check_pair(loss: Mapping[str, Any], output: Tensor, target: Tensor) -> Prob
         f"for {loss['inputs'][1]}, which is {list(target.shape)}."
     )
     hint = f"Let the model return [{row}] for each row, or reshape in the loss's inputs."
+    if output.shape == (*target.shape, 1):
+        hint = (
+            f"Let the model return [{row}] for each row, or make the target a feature, which has a dimension for its "
+            'columns: "features": {"y": {"columns": [the target]}}, "target": "y".'
+        )
     return Problem("shape_mismatch", detail, _pointer(loss), hint)
 
 

@@ -68,6 +68,9 @@ def _check_target(loss: Loss, dataset: DatasetInfo, target: str, column: Column)
     fitting = [name for name, one in dataset.columns.items() if target_kind(one) in fitting_kinds]
     losses = "CrossEntropyLoss" if have == "class" else "MSELoss or L1Loss"
     hint = f"Use {losses} for `{target}`" + (f", or one of the columns {', '.join(fitting)}." if fitting else ".")
+    if have == "class" and column.shape == ():
+        encode = ', "encode": "label"' if column.kind == "category" else ""
+        hint += f' As real numbers: "features": {{"y": {{"columns": ["{target}"]{encode}}}}}, "target": "y".'
     return [Problem("loss_target_mismatch", detail, "/training/loss/type", hint)]
 
 

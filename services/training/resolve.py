@@ -126,7 +126,11 @@ def _count_rows(data: DataSection, dataset: DatasetInfo) -> tuple[dict[str, int]
     )
     if rows["train"] == 0:
         detail = f"No row is left to train on: {dataset.rows} rows are cut into {rows}."
-        return rows, [Problem("empty_dataset", detail, "/data/split", "Give train a larger share.")]
+        if data.window is None:
+            return rows, [Problem("empty_dataset", detail, "/data/split", "Give train a larger share.")]
+        length, shift = data.window.length, data.window.shift
+        detail = f"No window is left to train on: one takes {length + shift} rows, and there are {dataset.rows} in all."
+        return rows, [Problem("empty_dataset", detail, "/data/window/length", "Use shorter windows.")]
     if data.drop_last and rows["train"] < data.batch_size:
         detail = f"{data.batch_size} is out of range: with drop_last, {rows['train']} training rows make no batch."
         return rows, [Problem("out_of_range", detail, "/data/batch_size", f"Use at most {rows['train']}.")]

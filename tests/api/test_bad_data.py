@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 
 import numpy as np
@@ -79,6 +80,7 @@ NORM = "Sequential(Linear(4, 3), BatchNorm1d(3))"
         ("Linear(4, 3)", {"split": {"train": 0.01, "test": 0.9}}, ("empty_dataset", "/data/split")),
         ("Linear(4, 3)", {"split": {"by_group": "x"}}, ("conflict", "/data/split/by_group")),
         ("Linear(5, 3)", {}, ("shape_mismatch", "/model")),
+        ("Linear(4, 3)", {"window": {"length": 100}}, ("empty_dataset", "/data/window/length")),
     ],
 )
 def test_data_that_cannot_train_the_model_is_refused_before_the_queue(client, problem, model, data, expected):
@@ -97,3 +99,31 @@ def test_numbers_at_the_end_of_float64_have_statistics_without_infinities(client
     found = client.get(made.json()["links"]["preview"]).json()["statistics"]["x"]
     assert found["max"] == values.max()
     assert found["std"] is None or found["std"] > 1e300
+
+
+@pytest.mark.parametrize(
+    ("loss", "code"), [("MSELoss", "loss_target_mismatch"), ("BCEWithLogitsLoss", "loss_target_mismatch")]
+)
+def test_the_way_from_classes_to_real_numbers_is_shown_and_goes(client, problem, loss, code):
+    table = b"x,kind\n" + b"".join(b"%d,%s\n" % (n, (b"cat", b"dog")[n % 2]) for n in range(40))
+    made = client.post("/v1/datasets?format=csv&target=kind", content=table).json()
+    training = {"epochs": 1, "optimizer": {"type": "SGD", "lr": 0.1}, "loss": {"type": loss}}
+    request = {"model": "Linear(1, 1)", "data": {"dataset": made["id"]}, "training": training}
+    request["data"] |= {"features": {"v": {"columns": ["x"]}}, "inputs": ["v"]}
+    (found,) = problem(client.post("/v1/jobs?validate_only=true", json=request), 422)["errors"]
+    assert found["code"] == code
+    shown = json.loads("{" + found["hint"].split("As real numbers: ")[1].rstrip(".") + "}")
+    assert shown == {"features": {"y": {"columns": ["kind"], "encode": "label"}}, "target": "y"}
+    request["data"] |= {"features": {**request["data"]["features"], **shown["features"]}, "target": shown["target"]}
+    assert client.post("/v1/jobs?validate_only=true", json=request).is_success
+
+
+def test_a_target_without_a_dimension_is_told_how_to_get_one(client, problem):
+    made = client.post("/v1/datasets?format=npz&target=p", content=npz(x=POINTS, p=POINTS[:, 0])).json()
+    training = {"epochs": 1, "optimizer": {"type": "SGD", "lr": 0.1}, "loss": {"type": "MSELoss"}}
+    request = {"model": "Linear(4, 1)", "data": {"dataset": made["id"]}, "training": training}
+    (found,) = problem(client.post("/v1/jobs?validate_only=true", json=request), 422)["errors"]
+    assert found["code"] == "shape_mismatch"
+    assert '"features": {"y": {"columns": [the target]}}, "target": "y"' in found["hint"]
+    request["data"] |= {"inputs": ["x"], "features": {"y": {"columns": ["p"]}}, "target": "y"}
+    assert client.post("/v1/jobs?validate_only=true", json=request).is_success

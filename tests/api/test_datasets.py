@@ -279,7 +279,7 @@ def test_the_client_makes_tiny_data_and_submits_a_job_over_it(caller, url):
         ({"features": {"x": {"columns": ["city", "wheight"]}}}, "unknown_column", "/data/features/x/columns/1"),
         ({"features": {"x": {"columns": ["city"], "normalise": "x"}}}, "extra_forbidden", "/data/features/x/normalise"),
         ({"window": {"length": 0}}, "out_of_range", "/data/window/length"),
-        ({"window": {"length": 64}}, "empty_dataset", "/data/split"),
+        ({"window": {"length": 64}}, "empty_dataset", "/data/window/length"),
     ],
 )
 def test_a_job_that_asks_for_what_is_not_there_is_told_where(client, problem, data, code, pointer):

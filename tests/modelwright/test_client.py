@@ -237,7 +237,7 @@ def test_training_shows_its_progress_on_standard_error_when_asked(capsys):
 @pytest.mark.parametrize(
     ("job", "said"),
     [
-        (FAILED, "job_1 is failed: Column `y` is 7 in row 3, but has 2 classes. (label_out_of_range) Mend it."),
+        (FAILED, "job_1 is failed: Column `y` is 7 in row 3, but has 2 classes. (label_out_of_range)\n  → Mend it."),
         ({**FAILED, "state": "cancelled", "error": None, "reason": "cancel_requested"}, "cancelled: cancel_requested"),
     ],
 )
@@ -263,9 +263,27 @@ def test_an_error_that_nobody_catches_names_every_place_and_the_way_out():
         client(service).submit({})
     assert str(caught.value).split("\n") == [
         "Two problems.",
-        "  /data/splt: There is no field `splt` here. → split?",
-        "  /model column 3: No `y`.",
+        "  at /data/splt: There is no field `splt` here. → split?",
+        "  at /model column 3: No `y`.",
     ]
+
+
+def test_one_problem_is_said_once_with_its_place_and_the_way_out():
+    for error, said in (
+        ({"detail": "No.", "pointer": "/data", "hint": "Mend."}, "No.\n  at /data → Mend."),
+        ({"detail": "No.", "pointer": "", "hint": "Mend."}, "No.\n  → Mend."),
+    ):
+        body = {"code": "invalid", "detail": "No.", "hint": "Mend.", "errors": [error]}
+        with scripted(reply(422, body)) as service, pytest.raises(InvalidRequest) as caught:
+            client(service).submit({})
+        assert str(caught.value) == said
+
+
+def test_an_empty_file_is_refused_before_it_is_sent(tmp_path):
+    (tmp_path / "nothing.csv").touch()
+    with scripted(reply(500, {})) as service, pytest.raises(InvalidRequest, match=r"nothing\.csv is empty") as caught:
+        client(service).upload_dataset(tmp_path / "nothing.csv")
+    assert (caught.value.code, service.requests) == ("empty_dataset", [])
 
 
 def test_an_expression_is_a_model_too():

@@ -158,17 +158,22 @@ def _lenient(path: Path, delimiter: str) -> Iterator[Row]:
 
 def _names(path: Path, delimiter: str, header: bool | None) -> tuple[list[str], int]:
     """Return the names of the columns, and how many rows they take: 1 or 0."""
-    first = next(_rows(path, delimiter), None)
-    if first is None:
+    first = [cells for _, cells in itertools.islice(_rows(path, delimiter), 2)]
+    if not first:
         refuse("empty_dataset", "The file has no rows.")
-    _, cells = first
-    if header is None:
-        header = all(cell.strip() and not is_number(cell) for cell in cells) and len(set(cells)) == len(cells)
-    if not header:
+    cells = first[0]
+    if not (_is_header(*first) if header is None else header):
         return [f"column_{number}" for number in range(1, len(cells) + 1)], 0
     names = [cell.strip() or f"column_{number}" for number, cell in enumerate(cells, 1)]
     _check_names(names)
     return names, 1
+
+
+def _is_header(cells: Row, below: Sequence[str] = ()) -> bool:
+    """Names are texts. One that stands there twice may be data, unless numbers follow: then it is a mistake to name."""
+    if not all(cell.strip() and not is_number(cell) for cell in cells):
+        return False
+    return len(set(cells)) == len(cells) or any(map(is_number, below))
 
 
 def _check_names(names: Sequence[str]) -> None:
