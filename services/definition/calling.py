@@ -130,7 +130,11 @@ class Calling(Values):
         if isinstance(items, Opaque):
             return
         self._pay(layer.type, [items], place)
-        pairs = list(items.items()) if isinstance(items, dict) else containers.pairs(items, layer.type)
+        try:
+            pairs = list(items.items()) if isinstance(items, dict) else containers.pairs(items, layer.type)
+        except (TypeError, LookupError):
+            detail = f"{layer.type} takes {'names with their' if layer.type in TABLES else 'a list of'} items."
+            self.stop("invalid_argument", detail, place, "Write ModuleList([ReLU()]), ModuleDict({'a': ReLU()}).")
         for index, (name, item) in enumerate(pairs):
             if not isinstance(item, Node) and layer.type in {"Sequential", "ModuleList", "ModuleDict"}:
                 detail = f"Item {index if name is None else name!r} of this {layer.type} is not a module."

@@ -110,7 +110,13 @@ def _add(owner: Node, name: str, arguments: list[Any]) -> None:
 
 
 def pairs(items: object, kind: str) -> list[tuple[Any, Any]]:
-    """Return (name, item) for the items of a new container; ``None`` counts from 0."""
+    """Return (name, item) for the items of a new container; ``None`` counts from 0.
+
+    Raises:
+        TypeError, LookupError: where there are none.
+    """
+    if kind in TABLES and isinstance(items, Node) and items.type in TABLES:
+        return list({**items.values, **items.children}.items())
     rows: list[Any] = items.items() if isinstance(items, Node) else list(cast("Iterable[object]", items or ()))
     if kind in TABLES:
         return [(row[0], row[1]) for row in rows]

@@ -21,14 +21,15 @@ def model_schema() -> JsonSchema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A model in the language model/1",
-        "anyOf": [{"$ref": "#/$defs/document"}, {"$ref": "#/$defs/module"}],
+        "anyOf": [{"$ref": "#/$defs/document"}, _TEXT, {"$ref": "#/$defs/torch_layer"}],
         "$defs": {
             "document": _document(),
             "module": {
                 "description": "A constructor expression, or an object with a type.",
                 "anyOf": [{**_TEXT, "examples": ["Linear(64, 10)"]}, {"$ref": "#/$defs/layer"}],
             },
-            "layer": {"anyOf": [*(_layer(entry) for entry in CATALOG.classes.values()), _own_layer()]},
+            "torch_layer": {"anyOf": [_layer(entry) for entry in CATALOG.classes.values()]},
+            "layer": {"anyOf": [{"$ref": "#/$defs/torch_layer"}, _own_layer()]},
             "definition": _definition(),
             "function": _function(),
             "parameters": _array({"anyOf": [{"type": "string", "pattern": _NAME}, _default()]}),
@@ -75,7 +76,10 @@ def _layer(entry: Entry) -> JsonSchema:
 def _container(entry: Entry) -> JsonSchema:
     holds_modules = not entry.name.startswith("Parameter")
     member = "layers" if holds_modules else "parameters"
-    item: JsonSchema = {"$ref": "#/$defs/module"} if holds_modules else {"type": ["string", "number"]}
+    tensor = _object({"parameter": True, "trainable": {"type": "boolean"}}, ("parameter",))
+    item: JsonSchema = (
+        {"$ref": "#/$defs/module"} if holds_modules else {"anyOf": [{"type": ["string", "number"]}, tensor]}
+    )
     named = {"type": "object", "minProperties": 1, "additionalProperties": item}
     items = {"anyOf": [_array({"anyOf": [item, named]}), named]}
     properties = {"type": {"const": entry.name}, member: items, "trainable": {"type": "boolean"}}

@@ -25,6 +25,13 @@ class Frame:
     place: Place
 
 
+def is_key(value: object) -> bool:
+    """Return whether a value may be the key of a dict: a tuple that holds a list may not."""
+    if isinstance(value, tuple):
+        return all(map(is_key, value))
+    return isinstance(value, str | int | float | None)
+
+
 class Values(Budget, ABC):
     """Expressions and budgets; subclasses say what calls of definitions and assignments do."""
 
@@ -125,7 +132,7 @@ class Values(Budget, ABC):
 
     def _check_key(self, name: object, found: dict[object, object], place: Place) -> None:
         self.walk(name, place)
-        if not isinstance(name, str | int | float | tuple | type(None)):
+        if not is_key(name):
             self.stop("invalid_argument", "This cannot be the key of a dict.", place)
         if name in found:
             self.problems.add("duplicate_name", f"The key {name!r} is used twice.", place, "Rename one of them.")
@@ -194,7 +201,7 @@ class Values(Budget, ABC):
         name = self.value(node.slice, frame)
         if frame.node is None or isinstance(name, Opaque):
             return UNKNOWN
-        if name not in frame.node.children and name not in frame.node.values:
+        if not isinstance(name, str) or (name not in frame.node.children and name not in frame.node.values):
             self.stop("unknown_name", f"This module has no part {name!r:.80}.", place)
         return frame.node.children.get(str(name), frame.node.values.get(str(name)))
 
@@ -206,6 +213,8 @@ class Values(Budget, ABC):
         for inner in self.turns(node.generators[0], frame, place):
             name = self.value(node.key, inner)
             self.walk(name, place)
+            if not is_key(name):
+                self.stop("invalid_argument", "This cannot be the key of a dict.", place)
             found[name] = self.value(node.value, inner)
         return found
 

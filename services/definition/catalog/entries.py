@@ -11,7 +11,9 @@ from typing import Any
 
 _PATH = Path(__file__).with_name("catalog.json")
 _MISSING = object()
-_INTEGERS = {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}
+_INTEGERS = {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": ["integer", "null"]}}]}
+"""Adaptive pools take null for «as it comes»."""
+_PADDING = {"anyOf": [*_INTEGERS["anyOf"], {"enum": ["same", "valid"]}]}
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "int": {"type": "integer"},
     "ints": _INTEGERS,
@@ -38,7 +40,7 @@ class Parameter:
 
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the values it takes."""
-        schema = dict(_SCHEMAS.get(self.type, {}))
+        schema = dict(_PADDING if (self.name, self.type) == ("padding", "ints") else _SCHEMAS.get(self.type, {}))
         if not self.required and self.kind != "*":
             if self.default is None and schema:
                 schema = {"anyOf": [schema, {"type": "null"}]}

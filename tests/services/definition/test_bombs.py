@@ -97,6 +97,18 @@ def test_copies_of_a_definition_are_apart_and_shared_modules_stay_shared():
     assert tree.find("p.one") is not tree.find("q.one")
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "d = {(a, 1): 2}", "d = {(i, [i]): 2 for i in range(3)}", "b = self[[1]]", "b = ModuleList(3)", "b = ModuleDict(3)",
+        "b = ModuleDict([1])", "b = ParameterDict([(3,)])", "b = Sequential(3)", "d = dict([1])", "a.insert('x', 2)",
+    ],
+)  # fmt: skip
+def test_what_python_would_not_compute_is_refused_at_its_column(statement):
+    problem = refusal(net([{"c": "ReLU()"}, "a = [1]", statement]))
+    assert problem.code in {"invalid_argument", "unknown_name"} and problem.column is not None
+
+
 def test_a_macro_that_changes_its_argument_does_so_every_time():
     change = {"parameters": ["sizes"], "init": ["sizes[0] = 7"], "returns": "Linear(sizes[0], 4)"}
     init = ["a = [4]", "b = [4]", {"one": "change(a)"}, {"two": "change(b)"}, {"three": "Linear(b[0], 4)"}]
