@@ -15,11 +15,15 @@ from services.estimates.history import Timing
 from services.estimates.model import fit, overhead, similar, spread
 from services.estimates.work import Work, work_of
 from services.preflight import Preflight
+from services.training.memory import row_bytes
 from services.training.resolve import preflight_inputs
 
 PROBE = "services.modules.probe:run"
-PROBE_SECONDS = 10.0
-"""After so long a probe is given up; it means to take a tenth of that."""
+PROBE_SECONDS = 8.0
+"""After so long a probe is given up; it means to take two at most."""
+MAX_PROBE_BYTES = 1 << 30
+"""Of the model with its gradients and its optimizer, and of the batches beside it: it runs where the API does."""
+SMALLEST_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +60,35 @@ def estimate(session: Session, subject: Subject, *, preflight: Preflight, may_pr
     device = _device(subject.resolved["resources"]["device"], own, preflight.settings.devices)
     own = [one for one in own if one.device == device and one.setup == work.setup]
     found = _from_past(own, work)
-    if found is None and device == "cpu":
+    unfit = _unfit(subject, work, device)
+    if found is None and unfit is None:
         found = _from_probe(subject, own, work, preflight, may_probe=may_probe)
     found = found or _from_similar(session, own, work, device)
     if found is None:
-        return _unknown(device, f"No similar job has ended on {device} yet. {_why_no_probe(device, work, may_probe)}")
+        probe = "A probe did not come to an end." if may_probe else "Validate the request, and a probe is made."
+        return _unknown(device, f"No similar job has ended on {device} yet. {unfit or probe}")
     error = history.error(session, device=device, basis=found.basis)
     return _told(found, device, error, subject.resolved["max_runtime_seconds"])
 
 
-def _why_no_probe(device: str, work: Work, may_probe: bool) -> str:
+def _unfit(subject: Subject, work: Work, device: str) -> str | None:
+    """Return why no probe can tell about a plan; None if one can."""
     if device != "cpu":
         return "A probe runs on the CPU and cannot tell."
     if work.setup["execution"] == "static":
         return "A probe does not capture graphs."
     if "processes" in work.setup:
         return "A probe runs in one process."
-    return "A probe did not come to an end." if may_probe else "Validate the request, and a probe is made."
+    memory = subject.report["memory_bytes"]
+    held = sum(memory[part] for part in ("weights", "buffers", "gradients", "optimizer"))
+    if held + min(work.batch_size, SMALLEST_BATCH) * _sample_bytes(subject) > MAX_PROBE_BYTES:
+        return "The model is too large for a probe."
+    return None
+
+
+def _sample_bytes(subject: Subject) -> int:
+    activations = subject.report["memory_bytes"]["activations_per_sample"]
+    return int(activations) + 2 * row_bytes(subject.resolved["data"]["columns"])
 
 
 def _device(asked: str, own: list[Timing], offered: tuple[str, ...]) -> str:
@@ -94,8 +110,6 @@ def _from_past(own: list[Timing], work: Work) -> _Found | None:
 def _from_probe(
     subject: Subject, own: list[Timing], work: Work, preflight: Preflight, *, may_probe: bool
 ) -> _Found | None:
-    if work.setup["execution"] == "static" or "processes" in work.setup:  # a probe neither captures nor shares
-        return None
     payload = _payload(subject, work)
     report = preflight.measured(PROBE, payload)
     if report is None and may_probe:
@@ -126,7 +140,9 @@ def _payload(subject: Subject, work: Work) -> dict[str, Any]:
         "names": data["names"],
         "columns": data["columns"],
         "batch_size": work.batch_size,
-        "activations_per_sample": subject.report["memory_bytes"]["activations_per_sample"],
+        "sample_bytes": _sample_bytes(subject),
+        "max_bytes": MAX_PROBE_BYTES,
+        "smallest_batch": SMALLEST_BATCH,
         **plan,
     }
 

@@ -23,9 +23,6 @@ from services.training.sources import vocabulary_of
 
 SECONDS = 1.5
 """What a probe may spend on steps; building the model comes on top."""
-MAX_BYTES = 1 << 30
-"""Of the activations of a batch that is tried."""
-_FIRST_BATCH = 8
 _LEAST_STEPS, _MOST_STEPS = 3, 30
 _FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
 _CPU = torch.device("cpu")
@@ -77,9 +74,9 @@ def measure(plan: Mapping[str, Any]) -> dict[str, Any]:
     """
     probe, wanted = Probe(plan), int(plan["batch_size"])
     deadline = time.perf_counter() + SECONDS
-    first = min(wanted, _FIRST_BATCH)
+    first = min(wanted, int(plan["smallest_batch"]))
     small = statistics.median(probe.step_seconds(first, time.perf_counter() + SECONDS / 5))
-    largest = _affordable(wanted, first, small, plan["activations_per_sample"])
+    largest = _affordable(wanted, first, small, plan["max_bytes"] / plan["sample_bytes"])
     steps = probe.step_seconds(largest, deadline) if largest > first else []
     large = statistics.median(steps) if steps else small
     slope = max(0.0, (large - small) / (largest - first)) if largest > first else large / first
@@ -118,10 +115,9 @@ def _optimizer(section: Mapping[str, Any], model: nn.Module) -> torch.optim.Opti
     return kind([parameter for parameter in model.parameters() if parameter.requires_grad], **arguments)
 
 
-def _affordable(wanted: int, first: int, seconds: float, activations: int) -> int:
+def _affordable(wanted: int, first: int, seconds: float, by_memory: float) -> int:
     """Return the largest batch, up to the one wanted, whose few steps fit into time and memory."""
     by_time = first * (SECONDS / 2) / (_LEAST_STEPS + 1) / max(seconds, 1e-9)
-    by_memory = MAX_BYTES / max(activations, 1)
     return max(first, int(min(wanted, by_time, by_memory)))
 
 

@@ -14,7 +14,8 @@ from tests.factories import add_job, claim, read_job
 from tests.worker.trainer.harness import make_job
 
 SHA = "a" * 64
-REPORT = {"operations_per_sample": 5_000, "memory_bytes": {"activations_per_sample": 100}}
+MEMORY = {"weights": 100, "buffers": 0, "gradients": 100, "optimizer": 200, "activations_per_sample": 100}
+REPORT = {"operations_per_sample": 5_000, "memory_bytes": MEMORY}
 
 
 class Preflight:
@@ -69,8 +70,9 @@ def run(database, tenant_id, resolved, *, seconds, sha256=SHA, device="cpu", est
     return job_id
 
 
-def ask(database, tenant_id, resolved, preflight, *, may_probe=False, sha256=SHA):
-    subject = Subject(tenant_id, sha256, {"max_runtime_seconds": 3600, **resolved}, REPORT)
+def ask(database, tenant_id, resolved, preflight, *, may_probe=False, sha256=SHA, **memory):
+    report = {**REPORT, "memory_bytes": {**MEMORY, **memory}}
+    subject = Subject(tenant_id, sha256, {"max_runtime_seconds": 3600, **resolved}, report)
     with database.read_session() as session:
         return estimate(session, subject, preflight=preflight, may_probe=may_probe)
 
@@ -144,6 +146,14 @@ def test_a_probe_that_fails_leaves_what_similar_jobs_say(database, tenant_id, re
     run(database, tenant_id, {**resolved, "data": {**resolved["data"], "batch_size": 8}}, seconds=3.0)
     found = ask(database, tenant_id, resolved, Preflight(settings, report), may_probe=True)
     assert found["basis"] == "similar_jobs"
+
+
+@pytest.mark.parametrize("memory", [{"optimizer": 1 << 30}, {"activations_per_sample": 1 << 28}])
+def test_what_would_fill_the_memory_of_the_api_is_not_probed(database, tenant_id, resolved, settings, memory):
+    probing = Preflight(settings, {"step_seconds": 0.01, "forward_seconds": 0.004, "steps": 20})
+    found = ask(database, tenant_id, resolved, probing, may_probe=True, **memory)
+    assert (found["basis"], probing.asked) == (None, 0)
+    assert "too large" in found["detail"]
 
 
 def test_another_precision_or_optimizer_is_another_speed(database, tenant_id, resolved, settings):

@@ -13,13 +13,13 @@ TARGET = "services.modules.probe:run"
 CNN = "Sequential(Conv2d(1, 8, 3), BatchNorm2d(8), ReLU(), Flatten(), Linear(288, 10))"
 
 
-def plan_of(folder, *, activations=1_000, **given):
+def plan_of(folder, *, most_rows=1_000_000, **given):
     job = make_job(folder, **given)
     training, data = job["training"], job["data"]
     plan = {name: training[name] for name in ("loss", "optimizer", "precision", "reproducible", "freeze")}
     shared = {"names": data["names"], "columns": data["columns"], "batch_size": data["batch_size"]}
     inputs = {"document": job["definition"], "inputs": preflight_inputs(job)}
-    return {**plan, **shared, **inputs, "activations_per_sample": activations}
+    return {**plan, **shared, **inputs, "sample_bytes": 1, "max_bytes": most_rows, "smallest_batch": 8}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_is_frozen_does_not_move(tmp_path):
 
 
 def test_a_batch_that_takes_too_much_is_judged_by_smaller_ones(tmp_path):
-    plan = plan_of(tmp_path, data={"batch_size": 512}, activations=probe.MAX_BYTES // 64)
+    plan = plan_of(tmp_path, data={"batch_size": 512}, most_rows=64)
     found = measure(plan)
     assert found["batch_size"] == 64  # what memory allows
     wide = "Sequential(Linear(64, 3000), ReLU(), Linear(3000, 3000), ReLU(), Linear(3000, 10))"
