@@ -121,11 +121,10 @@ def _drawn_position(dimension: Dimension, drawn: Mapping[str, float]) -> float:
 
 
 def _position(value: float, low: float, high: float, log: bool) -> float:
-    if high <= low:
-        return 0.5
     if log:
         value, low, high = math.log(value), math.log(low), math.log(high)
-    return round(min(max((value / 2 - low / 2) / (high / 2 - low / 2), 0.0), 1.0), 6)
+    half = high / 2 - low / 2  # of the whole, which may be more than a float holds
+    return round(min(max((value / 2 - low / 2) / half, 0.0), 1.0), 6) if half > 0 else 0.5
 
 
 def _label(value: object) -> str:

@@ -19,7 +19,7 @@ from worker import sweeps
 from worker.sweeps import SweepDriver
 
 
-@pytest.mark.parametrize("module", ["worker.scheduler", "api.main"])
+@pytest.mark.parametrize("module", ["worker.scheduler", "services.sweeps.service"])
 def test_neither_optuna_nor_torch_is_loaded_at_the_start(environment: dict[str, str], module: str) -> None:
     code = f"import sys, json, {module}; print(json.dumps([m for m in ('torch', 'optuna') if m in sys.modules]))"
     root = Path(__file__).parents[2]

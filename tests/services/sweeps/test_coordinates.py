@@ -63,9 +63,19 @@ def test_the_best_trial_is_drawn_last_and_those_without_a_value_are_dashed(docum
     assert "a <name> & more" in "".join(root.itertext())
 
 
-def test_a_sweep_that_has_only_begun_can_be_drawn(rig: Rig) -> None:
-    sweep_id = rig.create(strategy="random", space=SPACE)
+@pytest.mark.parametrize(
+    "space",
+    [
+        SPACE,
+        {LR: {"uniform": [0.5, 0.5]}},
+        {"/training/optimizer/weight_decay": {"uniform": [0, 5e-324]}, LR: {"uniform": [1e-3, 1e6]}},
+    ],
+)
+def test_a_sweep_that_has_only_begun_can_be_drawn(rig: Rig, space: dict[str, Any]) -> None:
+    sweep_id = rig.create(strategy="tpe", space=space, budget={"trials": 1})
+    rig.advance(sweep_id)
+    assert rig.states(sweep_id) == ["submitted"]
     with rig.database.read_session() as session:
         found = parallel_coordinates(session, tenant_id=rig.tenant_id, sweep_id=sweep_id)
-    assert found["lines"] == []
+    assert [line["positions"][-1] for line in found["lines"]] == [None]
     ElementTree.fromstring(draw(found))

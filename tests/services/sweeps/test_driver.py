@@ -15,6 +15,8 @@ from services.db.sweep_models import Sweep
 from services.errors import AlreadyTerminal
 from services.sweeps import driver, repository
 from services.sweeps.driver import advance, step
+from services.sweeps.sampling import suggest
+from services.sweeps.space import read_space
 from tests.services.sweeps.harness import BASE, LR, METRIC, WIDTHS, Rig, rate
 
 GRID: dict[str, Any] = {"strategy": "grid", "space": {LR: {"choice": [0.1, 0.01, 0.001]}}}
@@ -56,13 +58,13 @@ def test_the_objective_is_the_best_value_of_the_series_whatever_came_after(rig: 
 
 def test_tpe_goes_where_the_values_are_good_and_repeats_itself(rig: Rig) -> None:
     seen = []
-    for _ in range(2):
-        sweep_id = rig.create(**TPE, budget={"trials": 20, "parallel": 1})
+    for trials in (12, 20):  # a longer sweep begins as the shorter one did
+        sweep_id = rig.create(**TPE, budget={"trials": trials, "parallel": 1})
         view = rig.run(sweep_id, rate)
         seen.append([trial.parameters for trial in rig.trials(sweep_id)])
-    assert seen[0] == seen[1]
-    assert len(seen[0]) == 20
-    late = [point[LR] for point in seen[0][10:]]
+    assert seen[0] == seen[1][:12]
+    assert len(seen[1]) == 20
+    late = [point[LR] for point in seen[1][10:]]
     assert sum(0.003 < value < 0.03 for value in late) >= 5
     assert view["best"]["objective"] < 0.2
 
@@ -195,10 +197,9 @@ def test_a_driver_may_die_anywhere_and_no_trial_is_lost_or_doubled(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, place: str, after: bool
 ) -> None:
     """Each call of the function dies once, before or after it did its work; the next driver finds rows alone."""
-    undisturbed = rig.create(**TPE, budget={"trials": 4, "parallel": 1})
-    rig.run(undisturbed, rate)
-    wanted = [(trial.parameters, trial.objective) for trial in rig.trials(undisturbed)]
-    sweep_id = rig.create(**TPE, budget={"trials": 4, "parallel": 1})
+    space = read_space({LR: TPE["space"][LR]})
+    draws = [suggest(space, strategy="random", mode="min", seed=1, number=number, past=[]) for number in range(3)]
+    sweep_id = rig.create(strategy="random", space=TPE["space"], budget={"trials": 3, "parallel": 1})
     real = getattr(driver, place)
     calls: Iterator[bool] = iter([True, False] * 100)
 
@@ -218,13 +219,14 @@ def test_a_driver_may_die_anywhere_and_no_trial_is_lost_or_doubled(
         if rig.get(sweep_id)["terminal"]:
             break
         rig.work(rate)
-    assert [(trial.parameters, trial.objective) for trial in rig.trials(sweep_id)] == wanted
+    assert [trial.parameters for trial in rig.trials(sweep_id)] == draws
+    assert rig.states(sweep_id) == ["succeeded"] * 3
     assert rig.get(sweep_id)["state"] == "succeeded"
-    assert len(rig.jobs()) == 8
+    assert len(rig.jobs()) == 3
 
 
 def test_drivers_beside_each_other_make_each_trial_once(rig: Rig) -> None:
-    sweep_id = rig.create(strategy="grid", space={"/training/seed": {"int": [0, 39]}}, budget={"parallel": 5})
+    sweep_id = rig.create(strategy="grid", space={"/training/seed": {"int": [0, 15]}}, budget={"parallel": 5})
     with ThreadPoolExecutor(4) as pool:
         for _ in range(40):
             list(pool.map(lambda _: advance(rig.means, sweep_id=sweep_id), range(4)))
@@ -232,14 +234,14 @@ def test_drivers_beside_each_other_make_each_trial_once(rig: Rig) -> None:
             if rig.get(sweep_id)["terminal"]:
                 break
     trials = rig.trials(sweep_id)
-    assert [trial.parameters["/training/seed"] for trial in trials] == list(range(40))
-    assert len(rig.jobs()) == 40
-    assert len({trial.job_id for trial in trials}) == 40
+    assert [trial.parameters["/training/seed"] for trial in trials] == list(range(16))
+    assert len(rig.jobs()) == 16
+    assert len({trial.job_id for trial in trials}) == 16
     assert rig.get(sweep_id)["best"]["trial"] == 0
 
 
 def test_cancel_raced_with_submission_and_finish_leaves_one_ending_and_no_job_behind(rig: Rig) -> None:
-    for _ in range(12):
+    for _ in range(5):
         sweep_id = rig.create(**GRID, budget={"parallel": 3})
         with ThreadPoolExecutor(3) as pool:
             moved = pool.submit(rig.run, sweep_id, rate)
@@ -270,12 +272,12 @@ def test_a_large_grid_is_counted_and_gone_through(rig: Rig, monkeypatch: pytest.
         return type("Made", (), {"job": {"id": job.id}})
 
     monkeypatch.setattr(driver, "submit", submit)
-    space = {LR: {"log_uniform": [1e-4, 1], "points": 10}, "/training/seed": {"int": [0, 11]}}
+    space = {LR: {"log_uniform": [1e-4, 1], "points": 10}, "/training/seed": {"int": [0, 5]}}
     sweep_id = rig.create(strategy="grid", space=space, budget={"parallel": 64, "failed_trials": 1000})
     while not rig.row(sweep_id).finished_at:
         rig.advance(sweep_id)
     points = {tuple(trial.parameters.values()) for trial in rig.trials(sweep_id)}
-    assert len(points) == len(rig.trials(sweep_id)) == 120
+    assert len(points) == len(rig.trials(sweep_id)) == 60
 
 
 def test_a_sweep_that_another_driver_holds_is_left_to_it(rig: Rig) -> None:
