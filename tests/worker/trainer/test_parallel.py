@@ -125,14 +125,6 @@ def test_a_batch_with_fewer_rows_than_processes_is_refused_before_the_first_step
     assert line.last["step"] == 0
 
 
-def test_dropout_differs_between_processes(tmp_path, cache, fork_server):
-    data = {"batch_size": 90, "shuffle": False}
-    job = make_job(tmp_path, model="Sequential(Linear(64, 10), Dropout(0.5))", cache=cache, data=data, epochs=1)
-    alone = train({**job, "output": str(tmp_path / "alone")})
-    together = train_forked(fork_server, in_processes(job, 2), tmp_path / "together")
-    assert together.series("train/loss") != alone.series("train/loss")
-
-
 OVERFLOWING = {  # from the sixth step on, in the second process's rows alone
     "modules": {
         "Overflowing": {

@@ -51,6 +51,12 @@ def family(pid):
     return sorted(found)
 
 
+def filters(pid):
+    """Return how many system call filters a process is under: one from its birth, one since it knows the others."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Seccomp_filters"))
+
+
 def ended_within(pid, seconds):
     deadline = time.monotonic() + seconds
     while family(pid) and time.monotonic() < deadline:
@@ -64,6 +70,7 @@ def test_when_one_process_is_killed_all_are_gone(victim, tmp_path, cache, fork_s
     line.until(lambda: line.of("metrics"))
     processes = family(line.child.pid)
     assert len(processes) == 3
+    assert {filters(pid) for pid in processes} == {2}
     os.kill(processes[victim], signal.SIGKILL)
     assert ended_within(line.child.pid, 2.0), line.log.read_text()
     line.finish()
