@@ -22,7 +22,7 @@ def stack(module_environment: dict[str, str], tmp_path: Path) -> Iterator[Stack]
 
 
 def test_a_killed_process_of_two_is_retried_to_the_same_final_bits(stack: Stack) -> None:
-    request = digits_job(30, checkpoints={"every": {"epochs": 2}}, resources=TWO)
+    request = digits_job(20, checkpoints={"every": {"epochs": 1}}, resources=TWO)
     undisturbed = stack.submit(request)
     assert stack.wait(undisturbed)["state"] == "succeeded"
     job_id = stack.submit(request)
