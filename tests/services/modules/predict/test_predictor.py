@@ -221,14 +221,23 @@ def test_images_are_taken_as_files_in_base64(tmp_path):
     assert problems[1].pointer == "/rows/1/image"
 
 
-def test_texts_are_tokenized_with_the_vocabulary_of_training(homes, tmp_path):
-    features = {"x": {"columns": ["note"], "text": {"length": 6}}}
-    model = "Sequential(Embedding(30, 4), Flatten(), Linear(24, 3))"
+@pytest.mark.parametrize("kind", ["text", "category"])
+def test_texts_are_tokenized_with_the_vocabulary_of_training(tmp_path, kind):
+    options = {"target": "city", "csv": {"types": {"note": kind}}}
+    prepared = Prepared(tmp_path, csv_of(HOMES), "csv", **options)
+    features = {"x": {"columns": ["note"], "text": {"length": 9}}}
+    model = "Sequential(Embedding(30, 4), Flatten(), Linear(36, 3))"
     section = {"features": features, "inputs": ["x"], "target": "city", "split": THIRDS}
-    trained = train(homes, tmp_path, model, loss={"type": "CrossEntropyLoss"}, **section)
+    trained = train(prepared, tmp_path, model, loss={"type": "CrossEntropyLoss"}, epochs=20, **section)
     assert trained.agrees("test")
-    answer = trained.ask(columns={"note": ["near", "nearly"]})
-    assert {row["label"] for row in answer["predictions"]} <= {"Rome", "Oslo", "Lima"}
+    answer = trained.ask(columns={"note": ["near", "nearly", "nearlyly"]})
+    assert [row["label"] for row in answer["predictions"]] == ["Rome", "Oslo", "Lima"]
+    other = [{"note": "ne\u00e9ar, \u2603"}]  # characters that training did not see are no tokens
+    if kind == "text":
+        assert trained.ask(rows=other)["predictions"][0]["label"] in ("Rome", "Oslo", "Lima")
+    else:
+        assert refused(trained, rows=other)[0].code == "unknown_category"
+    assert refused(trained, rows=[{"note": 3}, {"note": None}])[0].code == "wrong_type"
 
 
 def test_windows_run_over_the_rows_that_are_sent(tmp_path):
