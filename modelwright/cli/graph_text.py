@@ -48,7 +48,7 @@ def loop_text(row: Mapping[str, Any]) -> str:
 
 def _label(node: Mapping[str, Any], makers: Mapping[str, str]) -> str:
     if node.get("name"):
-        return str(node["name"])
+        return str(node.get("label") or node["name"])
     if node["kind"] == "constant" and not isinstance(node.get("value"), list | None):
         return figure(node["value"])
     return f"{makers[node['id']]}_{node['id']}" if node["id"] in makers else str(node["id"])

@@ -68,6 +68,9 @@ def _visit(body: list[ast.stmt], around: tuple[int, ...], code: Code, lines: lis
             table.targets[node.lineno] = names
         for name in ("body", "orelse"):
             _visit(getattr(node, name, []), inner, code, lines, table)
+        if block is not None and block.kind == "while":  # as the document has it, not as it is printed
+            for line in range(block.head[0], block.head[1] + 1):
+                table.statements[line] = (table.statements[line][0], f"while {block.condition}:")
 
 
 def _block(node: ast.stmt, code: Code) -> Block | None:

@@ -12,6 +12,7 @@ from services.definition import Definition
 from services.modules.graph.backward import backward
 from services.modules.graph.capture import Capture
 from services.modules.graph.nodes import Node, Operation, Slot, nested, tensors_in
+from services.modules.graph.path_document import labels
 from services.modules.graph.values import MAX_VALUES, described, dtype_name, number, summary_of
 
 FORMAT = "graph/1"
@@ -36,10 +37,11 @@ def document(
     """
     useful = _useful(capture, list(outputs.values()))
     budget = _Budget(values)
+    called = labels(capture.nodes)
     first = first_non_finite(capture)
     return {
         "format": FORMAT,
-        "nodes": [_node(node, gradients.get(node), budget) for node in capture.nodes],
+        "nodes": [_node(node, called[node], gradients.get(node), budget) for node in capture.nodes],
         "operations": [_operation(one, flows, one in useful, one is first) for one in capture.operations],
         "modules": _modules(definition, capture),
         "loops": loop_rows(capture),
@@ -129,7 +131,7 @@ class _Budget:
         return found
 
 
-def _node(node: Node, gradient: torch.Tensor | None, budget: _Budget) -> dict[str, Any]:
+def _node(node: Node, label: str, gradient: torch.Tensor | None, budget: _Budget) -> dict[str, Any]:
     value = node.tensor_value()
     shown = budget.describe(value)
     python = node.tensor is None
@@ -137,6 +139,7 @@ def _node(node: Node, gradient: torch.Tensor | None, budget: _Budget) -> dict[st
         "id": node.id,
         "kind": node.kind,
         "name": node.name,
+        "label": label,
         "shape": list(value.shape),
         "dtype": type(node.value).__name__ if python else dtype_name(value),
         "requires_grad": node.requires_grad,

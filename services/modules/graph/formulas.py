@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from services.modules.graph.nodes import Node, Operation
 
-Label = Callable[[Node], str]
 
-
-def formula(operation: Operation, slot: int, label: Label) -> str | None:
+def formula(operation: Operation, slot: int, names: Mapping[Node, str]) -> str | None:
     """Return ∂output/∂input as text: for ``a * b`` and the first input, what b is called. None where there is none.
 
     The formulas are those of a scalar, element by element; ``y`` is the operation's own output.
     """
-    names = [label(node) for node in operation.inputs]
+    given = [names[node] for node in operation.inputs]
     name = operation.name.rstrip("_")
-    if len(names) == 2 and name in _BINARY and slot < 2:
-        return _BINARY[name][slot].format(*names)
-    if len(names) == 1 and name in _UNARY:
-        return _UNARY[name].format(names[0], y=label(operation.outputs[0]))
+    if len(given) == 2 and name in _BINARY and slot < 2:
+        return _BINARY[name][slot].format(*given)
+    if len(given) == 1 and name in _UNARY:
+        return _UNARY[name].format(given[0], y=names[operation.outputs[0]])
     return None
 
 

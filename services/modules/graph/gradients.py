@@ -14,7 +14,7 @@ from services.errors import InvalidRequest, Problem
 from services.modules.graph.capture import Capture
 from services.modules.graph.check import Checks, Question, Verified, verify
 from services.modules.graph.nodes import Node, Operation
-from services.modules.graph.path_document import MAX_LISTED_LEAVES, PathWriter
+from services.modules.graph.path_document import MAX_LISTED_LEAVES, PathWriter, labels
 from services.modules.graph.paths import MAX_PULLS, Budget, Listing, list_paths
 from services.modules.graph.subject import Subject
 from services.modules.graph.sweep import Sweep, first_non_finite, gradients_of, sweep
@@ -107,7 +107,7 @@ def differentiate(
         checks = verify(subject, capture, question)
     else:
         checks = Checks(reason="No time was left to do it all once more in float64.")
-    writer = PathWriter(found)
+    writer = PathWriter(found, labels(capture.nodes))
     rows = [_leaf(leaf, exact[leaf], listings.get(leaf), writer, checks.leaves.get(_name(leaf))) for leaf in leaves]
     value = (target.node.tensor_value() * target.cotangent).sum()
     answer = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ MAX_JACOBIAN = 64
 """Elements of a local derivative that is written out."""
 MAX_STEPS = 3_000
 """Steps of paths that one answer spells out; the paths beyond have their nodes and operations alone."""
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 MAX_LISTED_LEAVES = 20
 """Paths are listed for so many leaves, unless the request names them."""
 
@@ -28,8 +31,22 @@ def path_count(count: int) -> int | str:
     return count if count <= EXACT_INTEGER else str(count)
 
 
-def label(node: Node) -> str:
-    """Return what people call a node: its name, its number, or its operation."""
+def labels(nodes: Sequence[Node]) -> dict[Node, str]:
+    """Return what people call each node: its name, its number, or its operation.
+
+    A variable that is assigned again is numbered (y₁, y₂ …); leaves and outputs, which requests name, are not.
+    """
+    plain = {node: _label(node) for node in nodes}
+    taken = Counter(plain.values())
+    found, seen = {}, Counter[str]()
+    for node, text in plain.items():
+        numbered = taken[text] > 1 and node.kind == "value" and node.name
+        seen[text] += bool(numbered)
+        found[node] = f"{text}{str(seen[text]).translate(_SUBSCRIPTS)}" if numbered else text
+    return found
+
+
+def _label(node: Node) -> str:
     if node.tensor is None:
         return str(node.value)
     if node.name:
@@ -40,8 +57,9 @@ def label(node: Node) -> str:
 class PathWriter:
     """Writes the paths of one backward pass, leaf by leaf, within one budget of steps."""
 
-    def __init__(self, found: Sweep) -> None:
+    def __init__(self, found: Sweep, names: Mapping[Node, str]) -> None:
         self._found = found
+        self._names = names
         self._steps_left = MAX_STEPS
         self._derivatives: dict[tuple[int, int, int], Any] = {}
 
@@ -70,7 +88,7 @@ class PathWriter:
         return {
             "nodes": [node.id for node in nodes],
             "operations": [operation.id for operation, _, _ in path.steps],
-            "text": " → ".join(label(node) for node in nodes),
+            "text": " → ".join(self._names[node] for node in nodes),
             "steps": [self._step(step) for step in path.steps] if self._steps_left >= 0 else None,
             "contribution": described(path.contribution),
             "share": None if whole is None else _share(path.contribution, whole),
@@ -87,8 +105,8 @@ class PathWriter:
             "to": end.id,
             "operation": operation.id,
             "input": slot,
-            "name": f"∂{label(begin)}/∂{label(end)}",
-            "formula": formula(operation, slot, label),
+            "name": f"∂{self._names[begin]}/∂{self._names[end]}",
+            "formula": formula(operation, slot, self._names),
             "derivative": self._derivatives[key],
         }
 

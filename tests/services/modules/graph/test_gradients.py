@@ -276,3 +276,15 @@ def test_a_leaf_without_elements_has_a_gradient_without_elements():
     assert (leaf(made, "w")["autograd"]["value"], leaf(made, "w")["paths"]["count"]) == ([], 1)
     assert leaf(made, "x")["autograd"]["value"] == [1.0, 1.0, 1.0]
     assert made["gradients"]["check"]["agrees"] is True
+
+
+def test_values_of_one_name_are_numbered_in_paths_but_leaves_and_outputs_are_not():
+    loop = {"while": "y > 1", "at_most": 9, "do": ["y = y / 2"]}
+    made = traced(
+        net(["y = self.w * x", loop, "x = y * 10", "return x"], [{"w": {"parameter": "tensor(3.0)"}}]), {"x": 1.0}
+    )
+    (path,) = leaf(made, "w")["paths"]["items"]
+    assert path["text"] == "x → y₃ → y₂ → y₁ → w"
+    assert [step["name"] for step in path["steps"]][1:] == ["∂y₃/∂y₂", "∂y₂/∂y₁", "∂y₁/∂w"]
+    assert {one["name"] for one in made["nodes"] if one["label"] in ("y₁", "y₂", "y₃")} == {"y"}
+    assert [one["source"] for one in made["operations"] if one["name"] == "gt"] == ["while y > 1:"] * 3
