@@ -75,10 +75,11 @@ def measure(plan: Mapping[str, Any]) -> dict[str, Any]:
     probe, wanted = Probe(plan), int(plan["batch_size"])
     deadline = time.perf_counter() + SECONDS
     first = min(wanted, int(plan["smallest_batch"]))
-    small = statistics.median(probe.step_seconds(first, time.perf_counter() + SECONDS / 5))
+    few = probe.step_seconds(first, time.perf_counter() + SECONDS / 5)
+    small = statistics.median(few)
     largest = _affordable(wanted, first, small, plan["max_bytes"] / plan["sample_bytes"])
-    steps = probe.step_seconds(largest, deadline) if largest > first else []
-    large = statistics.median(steps) if steps else small
+    steps = probe.step_seconds(largest, deadline) if largest > first else few
+    large = statistics.median(steps)
     slope = max(0.0, (large - small) / (largest - first)) if largest > first else large / first
     step = large + slope * (wanted - largest)
     forward = probe.forward_seconds(largest, time.perf_counter() + SECONDS / 5) * step / large

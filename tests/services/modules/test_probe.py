@@ -37,6 +37,7 @@ def test_steps_of_any_plan_are_timed(tmp_path, given):
     plan = plan_of(tmp_path, **given)
     found = measure(plan)
     assert found["batch_size"] == plan["batch_size"]
+    assert found["steps"] >= 3
     assert found["forward_seconds"] > 0
     assert found["step_seconds"] > 0
 
