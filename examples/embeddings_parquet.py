@@ -79,8 +79,13 @@ def main(epochs: int = 60) -> float:
             },
             show=True,
         )
+        # A patient as the file has them: categories by their names, numbers as measured.
+        someone = {"decade": "50s", "sex": "second", "bmi": 32.1, "bp": 101, "s1": 157, "s2": 93.2, "s3": 38}
+        someone |= {"s4": 4, "s5": 4.8598, "s6": 87}
+        (prediction,) = client.predict(job["id"], [someone])["predictions"]
     r2 = job["progress"]["latest"]["test/r2"]
     print(f"R² on patients it never saw: {r2:.2f}; to say the mean for everybody would give 0")
+    print(f"progression of one patient: predicted {prediction['value']:.0f}, measured 151")
     return r2
 
 

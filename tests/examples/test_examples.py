@@ -53,12 +53,16 @@ def test_char_gpt(run, capsys, tmp_path):
 
 def test_lstm_sunspots(run, capsys):
     assert run("lstm_sunspots", epochs=30) < 0.6
-    assert "tested on 55" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "tested on 55" in said
+    assert -20 < float(re.search(r"forecast for 2009: ([-\d.]+) ", said)[1]) < 40
 
 
 def test_embeddings_parquet(run, capsys):
     assert run("embeddings_parquet", epochs=15) > 0.3
-    assert "10s, 20s, 30s, 40s, 50s, 60s, 70s" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "10s, 20s, 30s, 40s, 50s, 60s, 70s" in said
+    assert 100 < float(re.search(r"predicted (\d+), measured 151", said)[1]) < 300
 
 
 def test_vae(run, capsys):
