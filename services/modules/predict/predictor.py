@@ -65,7 +65,7 @@ class Predictor:
         try:
             yield from self._answer(request)
         except TrainingFailure as failure:  # the words of training for rows that it would refuse
-            pointer = "/data" if request["data"] else "/rows"
+            pointer = next(f"/{name}" for name in ("data", "rows", "columns") if request[name] is not None)
             raise InvalidRequest([Problem(failure.code, failure.detail, pointer, failure.hint)]) from None
 
     def _answer(self, request: Mapping[str, Any]) -> Iterator[Event]:
