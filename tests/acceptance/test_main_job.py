@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 
 from services.db.models import JobEvent
 from services.jobs import repository
-from tests.stack import Stack, digits_job
+from tests.stack import Stack, digits_job, kill, until
 
 
 def test_a_posted_model_is_trained_and_its_checkpoint_loads_in_plain_pytorch(service: Stack, tmp_path: Path) -> None:
@@ -204,3 +205,35 @@ def test_a_model_without_a_static_graph_fails_with_its_place_or_trains_dynamical
 def events(service: Stack, job_id: str) -> list[JobEvent]:
     with service.database.read_session() as session:
         return list(repository.events(session, job_id=job_id))
+
+
+def test_a_sweep_outlives_its_driver_and_its_best_checkpoint_is_there(service: Stack) -> None:
+    space = {
+        "/training/optimizer/lr": {"log_uniform": [0.00001, 0.1]},
+        "/training/optimizer/type": {"choice": ["Adam", "SGD"]},
+    }
+    objective = {"metric": "validation/accuracy", "mode": "max"}
+    sweep = {"base": digits_job(9), "space": space, "objective": objective, "budget": {"trials": 4, "parallel": 2}}
+    answer = service.client.post("/v1/sweeps", json={**sweep, "asha": {"min_epochs": 1}, "seed": 1})
+    assert answer.status_code == 201, answer.text
+    path = f"/v1/sweeps/{answer.json()['id']}"
+
+    def look() -> dict[str, Any]:
+        return dict(service.client.get(path).json())
+
+    until(lambda: look()["progress"]["ended"], seconds=100, what=service.logs)
+    scheduler = next(process for process in service.processes if "worker.scheduler" in process.args)
+    kill(scheduler.pid)
+    scheduler.wait()
+    service.start_scheduler()
+    until(lambda: look()["terminal"], seconds=100, what=service.logs)
+    assert look()["state"] == "succeeded", look()
+    trials = service.client.get(f"{path}/trials").json()["data"]
+    assert [trial["number"] for trial in trials] == list(range(4))
+    assert {trial["state"] for trial in trials} <= {"succeeded", "pruned"}
+    jobs = service.client.get(f"/v1/jobs?label.sweep={answer.json()['id']}").json()["data"]
+    assert sorted(job["labels"]["trial"] for job in jobs) == ["0", "1", "2", "3"]
+    best = look()["best"]
+    assert best["objective"] == max(trial["objective"] for trial in trials)
+    checkpoint = service.client.get(best["links"]["checkpoint"]).json()
+    assert (checkpoint["job_id"], checkpoint["step"], checkpoint["best"]) == (best["job_id"], best["step"], True)

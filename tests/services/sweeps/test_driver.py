@@ -240,6 +240,30 @@ def test_drivers_beside_each_other_make_each_trial_once(rig: Rig) -> None:
     assert rig.get(sweep_id)["best"]["trial"] == 0
 
 
+@pytest.mark.parametrize("meanwhile", ["launched", "cancelled"])
+def test_what_happens_while_a_trial_is_checked_is_seen_before_its_job_stays(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """Another driver is quicker, or the sweep is cancelled, after the job is inserted and before the lock is there."""
+    sweep_id = rig.create(**GRID, budget={"parallel": 1})
+    with rig.database.session() as session:
+        assert step(session, sweep_id=sweep_id) == [0]
+    real, first = driver.submit, iter([True])
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        made = real(*arguments, **options)
+        if next(first, False):
+            rig.cancel(sweep_id) if meanwhile == "cancelled" else advance(rig.means, sweep_id=sweep_id)
+        return made
+
+    monkeypatch.setattr(driver, "submit", overtaken)
+    advance(rig.means, sweep_id=sweep_id)
+    (trial,) = rig.trials(sweep_id)
+    kept = [job.id for job in rig.jobs()]
+    wanted = ("cancelled", []) if meanwhile == "cancelled" else ("submitted", [trial.job_id])
+    assert (trial.state, kept) == wanted
+
+
 def test_cancel_raced_with_submission_and_finish_leaves_one_ending_and_no_job_behind(rig: Rig) -> None:
     for _ in range(5):
         sweep_id = rig.create(**GRID, budget={"parallel": 3})
