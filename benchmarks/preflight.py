@@ -51,7 +51,7 @@ def main() -> None:
     for name, (document, inputs) in questions.items():
         definition = check(document)
         checking = median_ms(partial(check, document))
-        first = median_ms(partial(service._ask, TARGET, definition, inputs, ""))
+        first = median_ms(partial(service._ask, TARGET, definition, inputs, "", None))
         service.check(definition, inputs)
         cached = median_ms(partial(service.check, definition, inputs))
         print(f"{name:24}{checking:10.1f}{first:10.1f}{cached:11.2f}{first / 250:15.2f}")

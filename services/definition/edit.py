@@ -16,7 +16,7 @@ from services.definition.problems import nearest_hint
 from services.definition.syntax import computed_members
 from services.errors import InvalidRequest, Problem
 
-MAX_WORK = 20_000
+MAX_WORK = 10_000
 """Operations of one edit times modules of the model: each operation checks the whole model again."""
 OPERATIONS = {
     "add": {"op", "path", "module", "name", "at"},
