@@ -8,7 +8,7 @@ MAX_DOCUMENT_NODES = 50_000
 MAX_DOCUMENT_DEPTH = 64
 MAX_POSITIONS = 10_000
 """Modules, statements and expressions of one document."""
-MAX_CHARACTERS = 250_000
+MAX_CHARACTERS = 120_000
 """Characters of all statements and expressions of one document."""
 MAX_NAME_CHARACTERS = 100
 MAX_PROBLEMS = 50
