@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from services.definition import Definition
 from services.errors import Busy, InvalidRequest, Problem, Unavailable
 from services.forkserver.child import Child
 from services.forkserver.client import ForkServer
-from services.forkserver.limits import Limits
+from services.forkserver.limits import OUT_OF_MEMORY, Limits
 
 TARGET = "services.modules.preflight:run"
 PORTRAIT = "services.modules.portrait:run"
@@ -36,6 +37,10 @@ _FIRST_WAIT_SECONDS = 60.0
 LOADING_SECONDS = 20.0
 """How long a capture waits for torch's compiler, which takes 8 s of one idle core to load; then it may come back."""
 
+_OUR_FAULT = "This model could not be tried, by a fault of the service and not of yours."
+_OUR_FAULT_HINT = "Tell whoever runs the service; its log has the request id. Another way to write the model may pass."
+
+log = logging.getLogger(__name__)
 Answer = dict[str, Any]
 """What a child says: ``{"report": …}`` or ``{"problems": […]}``."""
 
@@ -215,11 +220,14 @@ class Preflight:
             for event in child.receive(max(deadline - time.monotonic(), 0.0)):
                 if "report" in event or "problems" in event:
                     return event
-        died = child.ended
+        exit_ = child.wait(1.0) if child.ended else None
         child.kill()
+        if exit_ is not None and exit_.code is not None and exit_.code != OUT_OF_MEMORY:
+            log.error("a child that tries models failed by a fault of ours: exit code %d", exit_.code)
+            return {"problems": [Problem("check_failed", _OUR_FAULT, pointer, _OUR_FAULT_HINT).to_dict()]}
         detail = (
             "Trying this model used up the memory or the time that a check may take."
-            if died
+            if child.ended
             else f"Trying this model does not end within {timeout_seconds:g} s."
         )
         problem = Problem("model_too_large", detail, pointer, "Make its layers smaller or its loops shorter.")

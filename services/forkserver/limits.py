@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+OUT_OF_MEMORY = 12
+"""What a child exits with when an allocation met its limit (ENOMEM); another code is a fault of ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from services.forkserver.channel import Channel
 from services.forkserver.isolation import isolate, signal_group
-from services.forkserver.limits import Limits
+from services.forkserver.limits import OUT_OF_MEMORY, Limits
 
 REQUEST_BYTES = 1 << 16
 _CHANNEL_FD = 3
@@ -158,11 +158,17 @@ def _become_child(request: dict[str, Any], fds: list[int], server_pid: int) -> N
         code = _run_target(request["target"], Channel(connection, walls))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001 - the log is the only place left to say it
+    except BaseException as error:  # noqa: BLE001 - the log is the only place left to say it
         traceback.print_exc()
+        code = OUT_OF_MEMORY if _is_out_of_memory(error) else 1
     finally:
         _flush()
         os._exit(code & 0xFF)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an allocation met the limit; torch says so in a RuntimeError of its own."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
 
 
 def _run_target(target: str, channel: Channel) -> int:

@@ -99,3 +99,13 @@ def test_memory_that_a_branch_allocates_is_bounded(preflight, with_settings):
     with_settings(preflight_memory_bytes=1 << 30)
     problem = problem_of(preflight, greedy)
     assert problem.code == "model_too_large"
+
+
+def test_a_fault_of_ours_is_not_blamed_on_the_size_of_the_model(preflight, monkeypatch, caplog):
+    monkeypatch.setattr("services.preflight.TARGET", "services.modules.preflight:no_such_function")
+    problem = problem_of(preflight, "Linear(7, 3)")
+    assert (problem.code, problem.hint is not None) == ("check_failed", True)
+    assert "fault of ours" in caplog.text
+    monkeypatch.undo()
+    preflight._answers.clear()
+    assert preflight.check(check("Linear(7, 3)"), None)["parameters"]["total"] == 24
