@@ -97,8 +97,9 @@ def test_progress_is_told_between_events_without_an_id(caller, database):
 
 
 def test_where_a_job_runs_stays_with_the_operator(caller, database):
-    job_id = add_job(database, caller.tenant_id)
+    job_id = add_job(database, caller.tenant_id, priority=100)  # before what other tests left in the queue
     owner = claim(database, owner="host/123")
+    assert owner.job_id == job_id
     environment = {"torch": "2.13.0", "pid": 123, "isolation": ["seccomp"]}
     with database.session() as session:
         outcomes.mark_running(session, owner, environment=environment, resume=None)

@@ -167,8 +167,8 @@ def test_a_worker_that_dies_takes_its_children_along_and_is_replaced(up):
 def test_after_a_kill_the_next_start_has_yesterdays_jobs_and_key_and_after_term_too(up):
     key = up.credentials["api_key"]
     with up.client() as client:
+        client.submit(JOB)
         jobs = [job["id"] for job in client.list_jobs()]
-    assert jobs
     family = up.family()
     up.process.kill()
     up.process.communicate()
