@@ -28,7 +28,7 @@ class Frame:
 def is_key(value: object) -> bool:
     """Return whether a value may be the key of a dict: a tuple that holds a list may not."""
     if isinstance(value, tuple):
-        return all(map(is_key, value))
+        return all(isinstance(one, Opaque) or is_key(one) for one in value)
     return isinstance(value, str | int | float | None)
 
 

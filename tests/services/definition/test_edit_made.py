@@ -191,4 +191,4 @@ def test_an_edit_does_a_bounded_amount_of_work():
     wide = {"modules": {"m": {"returns": "Sequential(*[ReLU() for i in range(999)])"}}, "model": "m()"}
     problem = refusal(*[{"op": "replace", "path": "3", "module": "Tanh()"}] * 21, document=wide)
     assert (problem.code, problem.pointer) == ("edit_not_possible", "/operations")
-    assert "20 at a time" in str(problem.hint)
+    assert "10 at a time" in str(problem.hint)
