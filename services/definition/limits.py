@@ -25,7 +25,7 @@ MAX_TREE_DEPTH = 100
 """Modules nested in modules."""
 MAX_BUILD_TURNS = 20_000
 """Turns of all loops and comprehensions while the model is built."""
-MAX_BUILD_ITEMS = 200_000
+MAX_BUILD_ITEMS = 100_000
 """Items of lists and characters of strings that are made, compared or gone through while the model is built."""
 MAX_BUILD_STEPS = 200_000
 """Statements and parts of expressions that are evaluated while the model is checked."""
