@@ -20,6 +20,9 @@ def serve(subject: dict[str, Any], channel: Any) -> int:
         except EOFError:
             return 0
         count += 1
+        if request.get("refuse"):  # problems are an answer's last event: no end follows them
+            channel.emit({"problems": [{"code": "out_of_range", "detail": "no"}]})
+            continue
         do(request, channel)
         channel.emit({"end": {"pid": os.getpid(), "count": count, "model": subject["model"]}})
 
@@ -30,6 +33,4 @@ def do(request: dict[str, Any], channel: Any) -> None:
         time.sleep(request.get("pause", 0.0))
     if request.get("die"):
         os._exit(3)
-    if request.get("refuse"):
-        channel.emit({"problems": [{"code": "out_of_range", "detail": "no"}]})
     time.sleep(request.get("sleep", 0.0))
