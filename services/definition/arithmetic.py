@@ -160,6 +160,8 @@ def _product(name: str, numbers: list[Any]) -> object:
     """Multiply one by one: the product of many numbers takes long before it is too large."""
     result: Any = 1
     for number in numbers:
+        if isinstance(number, str | list | tuple):  # times a number it would be as long as the number says
+            raise TypeError(f"unsupported type: {type(number).__name__}")
         result = checked(result * number if name == "prod" else math.lcm(result, number))
     return result
 

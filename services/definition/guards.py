@@ -96,9 +96,13 @@ def _raised(base, exponent):
     "_product": '''
 def _product(numbers, start=1):
     """Return ``math.prod(numbers)``; integers stay below 2 ** 63."""
-    for number in _turns(numbers):
-        start = _grown(start * number)
-    return start
+    result = 1
+    for part in ((start,), _turns(numbers)):
+        for number in part:
+            if isinstance(number, (str, list, tuple)):
+                raise RuntimeError("prod multiplies numbers, not what holds them")
+            result = _grown(result * number)
+    return result
 ''',
     "_numbers": '''
 def _numbers(value):
@@ -138,6 +142,7 @@ _FAILURES = (
     ("an integer grew beyond", "forward_budget_exceeded", "Compute with tensors, or keep the numbers small."),
     ("a function called itself deeper", "forward_budget_exceeded", "Let it stop sooner, or raise its at_most."),
     ("a forward must not change the containers", "model_changed_in_forward", "Do it in init."),
+    ("prod multiplies numbers", "invalid_expression", "Multiply what lies inside."),
     ("modules do not compute", "invalid_expression", "Call them."),
 )
 

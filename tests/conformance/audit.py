@@ -18,6 +18,22 @@ _EVIL = {
     "type", "object", "print", "load", "save", "ops", "hub", "jit", "system", "format", "format_map", "register_hook",
     "register_forward_hook", "apply_", "map_", "storage", "untyped_storage", "numpy", "tofile", "data_ptr", "set_",
 }  # fmt: skip
+_PLAIN_CHILDREN = {
+    "eval",
+    "exec",
+    "open",
+    "globals",
+    "locals",
+    "vars",
+    "dir",
+    "delattr",
+    "input",
+    "breakpoint",
+    "memoryview",
+    "object",
+    "print",
+}
+"""Builtins of Python are not attributes of a module: a child may be called so."""
 _NODES = (
     ast.Module, ast.FunctionDef, ast.ClassDef, ast.arguments, ast.arg, ast.Import, ast.ImportFrom, ast.alias, ast.Expr,
     ast.Return, ast.Assign, ast.AugAssign, ast.For, ast.If, ast.Raise, ast.Assert, ast.Break, ast.Continue, ast.Pass,
@@ -37,7 +53,8 @@ def assert_harmless(tree: ast.Module) -> None:
             assert node.id not in _EVIL, node.id
         elif isinstance(node, ast.Attribute):
             assert node.attr in _OWN_ATTRIBUTES or _NAME.match(node.attr), node.attr
-            assert node.attr not in _EVIL, node.attr
+            of_self = isinstance(node.value, ast.Name) and node.value.id == "self"
+            assert node.attr not in _EVIL or (of_self and node.attr in _PLAIN_CHILDREN), node.attr
         elif isinstance(node, ast.withitem):
             assert ast.unparse(node) == "torch.no_grad()"
         elif isinstance(node, ast.Import):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.definition import check
@@ -155,6 +155,7 @@ WAYS_IN = {
     "a key of nested tuples": "{(a[0], 1): a, str(a): 1}",
     "a module that repeats": "self.layer * 10**9",
     "a product of many": "math.prod([9] * 100000)",
+    "a product of a list": "math.prod([[1, 2], 4611686018427387904])",
     "a common multiple": "math.lcm(*range(1, 100000))",
 }  # fmt: skip
 
@@ -295,6 +296,7 @@ def test_mutated_documents_are_refused_or_harmless(seed):
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.text(max_size=60))
+@example("input")  # a child may be called as a builtin of Python is
 def test_any_text_is_answered(text):
     for document in (text, net(text), net("return x", init=[text]), net("return x", init=[{text: "ReLU()"}])):
         try:

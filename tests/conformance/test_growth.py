@@ -45,6 +45,9 @@ GROWTH = {
     "an integer in a list, in place": (at_first("a = [n]", *["a[0] *= a[0]"] * 30), 3, INTEGER),
     "an integer in a dict": (at_first("a = {'k': n}", *["a['k'] = a['k'] * a['k']"] * 30), 3, INTEGER),
     "a product of many": (at_first("a = [7]", LONG, "n = math.prod([i + 1 for i in a])"), 500, INTEGER),
+    "a product of what is unknown": (
+        at_first("a = (((((((1, n),),),),),),)", "b = math.prod([a[0][0][0][0][0], n])"), 1e9, "prod multiplies numbers",
+    ),
     "a sum of many": (at_first("a = [7]", LONG, "n = sum([i + 9000000000000000000 for i in a])"), 500, INTEGER),
     "an integer through a function": (
         {"modules": {"f": {"arguments": ["n"], "body": ["return n * n"]},

@@ -135,8 +135,8 @@ class Calls(Builtins):
 
     def _function(self, space: str, name: str, node: ast.Call, arguments: Arguments) -> Kind:
         if space == "math":
-            if name == "prod" and (node.args and self.turns(arguments.at(0)) > kinds.MAX_DIMENSIONS):
-                self.want(node, "_product")
+            if name == "prod" and node.args:
+                self._multiplies(node, arguments)
             if name == "lcm" and arguments.open_ended:
                 self.refuse(node, "lcm takes its numbers one by one here.", None)
             result = results.of_math(name, arguments.positional)
@@ -147,6 +147,14 @@ class Calls(Builtins):
         if name in {"tensor", "as_tensor"} and node.args:
             self.walked(node.args[0], arguments.at(0))
         return self._pieces(name, node, results.returned(name))
+
+    def _multiplies(self, node: ast.Call, arguments: Arguments) -> None:
+        """See that a product is one of numbers: a list times a number would be a list as long as the number says."""
+        for part in (self.element(arguments.at(0)), arguments.at(1, "start")):
+            if kinds.is_any(part) or self.turns(arguments.at(0)) > kinds.MAX_DIMENSIONS:
+                self.want(node, "_product")
+            elif part.may(kinds.SEQUENCES):
+                self.refuse(node, "prod multiplies numbers and tensors here.", "Multiply what lies inside.")
 
     def _pieces(self, name: str, node: ast.Call, result: Kind) -> Kind:
         if name not in results.PIECES:
