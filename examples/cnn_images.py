@@ -17,6 +17,8 @@ from sklearn.datasets import load_digits
 
 from modelwright import Client
 
+TURNED = [{"type": "RandomAffine", "degrees": 10, "translate": [0.1, 0.1], "p": 0.7}]
+
 
 def main(epochs: int = 12) -> float:
     with Client() as client, tempfile.TemporaryDirectory() as folder:
@@ -45,9 +47,9 @@ def main(epochs: int = 12) -> float:
             },
             data={
                 "dataset": pictures,
-                # Each epoch shifts the training pictures by up to one pixel. Brightness is normalized by the training
-                # pictures alone; validation and test pictures are only normalized.
-                "features": {"x": {"columns": ["image"], "image": {"crop": 1}, "normalize": "standardize"}},
+                # Each epoch turns and shifts the training pictures a little (GET /v1/catalog?kind=transform lists what
+                # there is). Brightness is normalized by them alone; validation and test pictures are only normalized.
+                "features": {"x": {"columns": ["image"], "image": {"transforms": TURNED}, "normalize": "standardize"}},
                 "split": {"validation": 0.1, "test": 0.2, "stratify": True, "seed": 0},
                 "batch_size": 64,
             },

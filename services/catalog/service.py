@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from services.datasets.catalog import DATASETS
+from services.datasets.transforms import transform_classes
 from services.definition.catalog import CATALOG, Entry
 from services.definition.json_schema import model_schema
 from services.errors import NotFound
@@ -20,7 +21,18 @@ from services.training.metrics import METRICS, metric_classes
 from services.training.optimizers import Optimizer
 from services.training.schedulers import Scheduler
 
-KINDS = ("layer", "loss", "function", "initialiser", "method", "optimizer", "scheduler", "metric", "dataset")
+KINDS = (
+    "layer",
+    "loss",
+    "function",
+    "initialiser",
+    "method",
+    "optimizer",
+    "scheduler",
+    "metric",
+    "transform",
+    "dataset",
+)
 _INITIALISERS = "init"
 _OWN_DOCS = {
     "clamp_max": "Clamps all elements to at most max",
@@ -92,7 +104,7 @@ def schema_text() -> str:
 @cache
 def _items() -> dict[str, Item]:
     """Return all entries by name, in the order of `KINDS`."""
-    every = [*_classes(), *_functions(), *_plan(), *_datasets()]
+    every = [*_classes(), *_functions(), *_plan(), *_transforms(), *_datasets()]
     return {item.name: item for item in sorted(every, key=lambda item: (KINDS.index(item.kind), item.name))}
 
 
@@ -139,6 +151,11 @@ def _plan() -> Iterator[Item]:
         # A layer may have the same name; a plan writes the class's own name all the same.
         name = f"torchmetrics.{metric.name}" if metric.name in CATALOG.classes else metric.name
         yield Item(name, "metric", metric.family, metric.doc, metric.json_schema())
+
+
+def _transforms() -> Iterator[Item]:
+    for one in transform_classes().values():
+        yield Item(one.name, "transform", one.family, one.doc, one.json_schema())
 
 
 def _datasets() -> Iterator[Item]:

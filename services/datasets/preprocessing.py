@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from services.datasets.limits import MAX_COLUMNS, MAX_NAME_CHARACTERS
+from services.datasets.transform_schema import Transforms
 from services.training.model import MAX_SEED, Section, problem
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
@@ -66,7 +67,7 @@ class Source(Section):
 
 
 class ImageTransforms(Section):
-    """What happens to images; ``flip`` and ``crop`` to training rows only, each epoch anew."""
+    """What happens to images, in this order; ``flip``, ``crop`` and random ``transforms`` to training rows only."""
 
     resize: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=2, max_length=2)] | None = Field(
         None, description="[height, width]."
@@ -75,15 +76,38 @@ class ImageTransforms(Section):
     crop: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="Pad by so many pixels of zero, then cut the size out at a random place."
     )
+    transforms: Transforms = Field(
+        default_factory=list, description="Classes of kornia.augmentation, on floats from 0 to 1, before `normalize`."
+    )
+
+
+class Tokenizer(Section):
+    """Parts of words, found by count in the texts of the training rows, as Hugging Face's ``tokenizers`` do it."""
+
+    type: Literal["BPE", "WordPiece"] = Field(
+        description="BPE joins bytes and knows every text; WordPiece joins letters within words, as BERT's does."
+    )
+    vocabulary_size: Annotated[int, Field(ge=300, le=32_768)] = Field(
+        8000, description="At most so many tokens; 0 fills up, 1 is unknown."
+    )
+    min_frequency: Annotated[int, Field(ge=1, le=1 << 20)] = Field(2, description="Of a pair that becomes a token.")
+    lowercase: bool = False
 
 
 class TextTokens(Section):
-    """A text becomes ``length`` numbers: its characters or bytes, then zeros; what is longer is cut."""
+    """A text becomes ``length`` numbers: its characters, bytes or tokens, then zeros; what is longer is cut."""
 
     length: Annotated[int, Field(ge=1, le=65_536)]
     unit: Literal["character", "byte"] = Field(
         "character", description="Characters are numbered by the column's vocabulary from 1; bytes are 1 to 256."
     )
+    tokenizer: Tokenizer | None = Field(None, description="Tokens in place of characters or bytes.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.tokenizer is not None and "unit" in self.model_fields_set:
+            raise problem("conflict", "`unit` and `tokenizer` exclude each other.", pointer="/unit")
+        return self
 
 
 class Feature(Section):

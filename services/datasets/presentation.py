@@ -14,7 +14,7 @@ from services.datasets.preprocessing import Feature, Features, Split, Window
 from services.datasets.recipes import MAX_SOURCES, FeatureMaker
 from services.datasets.split import PART_NAMES, PARTS, is_missing, kept_rows, split_columns, split_rows, split_sizes
 from services.errors import InvalidRequest, Problem
-from services.training.problems import nearest
+from services.training.problems import escape, nearest
 
 READ_POINTER = "/data/split"
 FEATURES, NEXT = "features", "next_"
@@ -103,7 +103,20 @@ def present(data: Data, info: DatasetInfo, read: ReadColumns) -> Presentation:
         detail = "A window looks ahead at one target."
         raise InvalidRequest([Problem("conflict", detail, "/data/target", "Name one column.")])
     whole = Presentation(shown, data.target, recipes, split, None, info)
-    return whole if data.window is None else _windowed(whole, data.window, target)
+    if data.window is None:
+        return whole
+    _check_unvaried(data)
+    return _windowed(whole, data.window, target)
+
+
+def _check_unvaried(data: Data) -> None:
+    """A row lies in many windows, and would have to be varied alike, or not, in each."""
+    for name, feature in data.features.items():
+        image = feature.image
+        if image is not None and (image.flip or image.crop or image.transforms):
+            detail = "The images of a window are not varied or transformed, only resized."
+            pointer = f"/data/features/{escape(name)}/image"
+            raise InvalidRequest([Problem("conflict", detail, pointer, "Leave out the window, or the transforms.")])
 
 
 def _all_features(data: Data, info: DatasetInfo) -> dict[str, Feature]:

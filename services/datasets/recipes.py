@@ -9,6 +9,7 @@ from typing import Any
 from services.datasets.catalog import Column, DatasetInfo
 from services.datasets.plain import CODED, Recipe, source_recipe
 from services.datasets.preprocessing import Feature, Source
+from services.datasets.transforms import sized
 from services.errors import Problem
 from services.training.problems import escape, nearest
 
@@ -35,12 +36,13 @@ class FeatureMaker:
         sources = [self._read(one, feature, f"{pointer}/columns/{n}") for n, one in enumerate(self._listed(feature))]
         found = [source for source in sources if source is not None]
         self._check(feature, found, pointer)
+        image = self._image(feature, found[0], pointer) if feature.image and len(self.problems) == before else None
         if len(self.problems) > before or not found:
             return None
         recipe: Recipe = {
             "sources": found,
             "dtype": "int64" if feature.text else feature.dtype,
-            "image": feature.image.model_dump() if feature.image else None,
+            "image": image,
             "text": self._tokens(feature, found[0]),
             "side_by_side": feature.text is None and not _keeps_shape(feature, found),
         }
@@ -80,8 +82,9 @@ class FeatureMaker:
         kinds = {source["kind"] for source in sources}
         if feature.text and (len(sources) != 1 or kinds - {"text", "category"}):
             self._say("conflict", "`text` takes one column of texts.", f"{pointer}/text")
-        if feature.text and feature.text.unit == "character" and "text" in kinds and not sources[0]["classes"]:
-            hint = 'Use {"unit": "byte"}.'
+        by_character = feature.text and feature.text.unit == "character" and not feature.text.tokenizer
+        if by_character and "text" in kinds and not sources[0]["classes"]:
+            hint = 'Use {"unit": "byte"}, or a tokenizer.'
             self._say("too_many_classes", "The column has too many different characters.", f"{pointer}/text/unit", hint)
         if not feature.text and "text" in kinds:
             name = next(source["column"] for source in sources if source["kind"] == "text")
@@ -96,6 +99,18 @@ class FeatureMaker:
         if feature.dtype == "int64" and not feature.text and not whole:
             self._say("dtype_mismatch", "A column with fractions cannot be int64.", f"{pointer}/dtype")
 
+    def _image(self, feature: Feature, source: Recipe, pointer: str) -> Recipe:
+        """Return the transforms with every size written out, and the size in the end."""
+        asked = feature.image.model_dump() if feature.image else {}
+        channels, *stored = source["shape"]
+        shape = [channels, *(asked["resize"] or stored)]
+        transforms, size, problems = sized(asked["transforms"], shape, f"{pointer}/image/transforms")
+        self.problems += problems
+        if feature.normalize and any(one["type"] == "Normalize" for one in transforms):
+            detail = "Normalized twice: by the transform, and by what the training rows say."
+            self._say("conflict", detail, f"{pointer}/normalize", "Leave one of them out.")
+        return {**asked, "transforms": transforms, "size": size}
+
     def _tokens(self, feature: Feature, source: Recipe) -> Recipe | None:
         if feature.text is None:
             return None
@@ -104,7 +119,7 @@ class FeatureMaker:
             "".join(names) if source["kind"] == "text" else "".join(sorted({c for name in names for c in name}))
         )
         texts = list(names) if source["kind"] == "category" else None
-        by_character = feature.text.unit == "character"
+        by_character = feature.text.unit == "character" and feature.text.tokenizer is None
         return {**feature.text.model_dump(), "vocabulary": vocabulary if by_character else None, "texts": texts}
 
     def _say(self, code: str, detail: str, pointer: str, hint: str | None = None) -> None:
@@ -120,11 +135,11 @@ def _made(recipe: Recipe) -> Column:
     sources, first = recipe["sources"], recipe["sources"][0]
     if recipe["text"]:
         tokens = recipe["text"]
-        classes = BYTE_CODES if tokens["vocabulary"] is None else len(tokens["vocabulary"]) + 1
+        by_byte = BYTE_CODES if tokens["tokenizer"] is None else tokens["tokenizer"]["vocabulary_size"]
+        classes = by_byte if tokens["vocabulary"] is None else len(tokens["vocabulary"]) + 1
         return Column("int64", (tokens["length"],), classes, kind="token")
     if recipe["image"]:
-        size = recipe["image"]["resize"] or first["shape"][1:]
-        return Column("float32", (first["shape"][0], *size), kind="image")
+        return Column("float32", (first["shape"][0], *recipe["image"]["size"]), kind="image")
     if not recipe["side_by_side"]:
         coded = first["kind"] in CODED and recipe["dtype"] == "int64"
         return Column(recipe["dtype"], tuple(first["shape"]), first["classes"] if coded else None, kind=first["kind"])

@@ -25,6 +25,7 @@ _REPLY_TIMEOUT_SECONDS = 20.0
 _REPLY_BYTES = 4096
 # No thread pool may exist when the server forks; a child that wants more threads asks for them itself.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_ONE_THREAD |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
 _servers: weakref.WeakSet[ForkServer] = weakref.WeakSet()
 
 

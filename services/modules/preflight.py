@@ -14,6 +14,7 @@ from services.definition import Definition, check
 from services.definition.problems import Place
 from services.errors import InvalidRequest, Problem
 from services.modules.build import Code, compile_definition
+from services.modules.data.transforms_trial import try_transforms
 from services.modules.emit import FACTORY
 from services.modules.explain import Failure, explain
 from services.modules.objective_trial import try_objective
@@ -151,8 +152,9 @@ def _trial(
 def _objective(
     objective: Mapping[str, Any], definition: Definition, model: nn.Module, result: object
 ) -> dict[str, Any]:
-    """Try loss and metrics; that a model has nothing to train is said elsewhere."""
+    """Try transforms, loss and metrics; that a model has nothing to train is said elsewhere."""
     trains = any(parameter.requires_grad for parameter in model.parameters())
+    try_transforms(objective.get("images", {}))
     return try_objective(objective, definition.outputs, result, batch=BATCH, trains=trains)
 
 

@@ -84,10 +84,24 @@ def preflight_inputs(resolved: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def preflight_objective(resolved: dict[str, Any]) -> dict[str, Any]:
-    """Return what the preflight needs to try loss and metrics: both, the names they may use, and the job's columns."""
+    """Return what the preflight needs to try loss and metrics: both, the names they may use, and the job's columns.
+
+    Where images are transformed, so are their transforms, for it tries these too.
+    """
     data, training = resolved["data"], resolved["training"]
     sections = {"loss": training["loss"], "metrics": training["metrics"]}
-    return {**sections, "names": data["names"], "columns": data["columns"]}
+    images = {
+        name: {"shape": [recipe["sources"][0]["shape"][0], *_first_size(recipe)], "transforms": transforms}
+        for name, recipe in data.get("recipes", {}).items()
+        if recipe["image"] and (transforms := recipe["image"]["transforms"])
+    }
+    return {**sections, "names": data["names"], "columns": data["columns"], **({"images": images} if images else {})}
+
+
+def _first_size(recipe: dict[str, Any]) -> list[int]:
+    """Return [height, width] of what a feature's transforms begin with."""
+    size: list[int] = recipe["image"]["resize"] or recipe["sources"][0]["shape"][1:]
+    return size
 
 
 def _resolve_data(

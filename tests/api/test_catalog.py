@@ -13,6 +13,7 @@ def test_the_catalog_lists_every_kind_with_a_doc(client):
         "optimizer",
         "scheduler",
         "metric",
+        "transform",
         "dataset",
     }
     assert len({entry["name"] for entry in entries}) == len(entries) > 800

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from services.modules.data.finishing import Finish
 from services.modules.data.parts import Batch, Part, cut_rows
+from services.modules.data.transforms import Run
 
 _WINDOW_BYTES = 64 << 20  # so many bytes of rows are put in order at a time
+_TRANSFORMED_BYTES = 4 << 20
+"""So many where images are transformed, which takes a while; to change it is to change what such runs draw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,9 @@ class Batches:
         self._used = self._rows - self._rows % batch_size if drop_last else self._rows
         self.steps_per_epoch = -(-self._used // batch_size)
         row_bytes = sum(_row_bytes(column, part.finish.get(name)) for name, column in self._columns.items())
-        self._window = batch_size * max(1, _WINDOW_BYTES // max(1, row_bytes * batch_size))
+        slow = any(one.transforms is not None for one in part.finish.values())
+        window_bytes = _TRANSFORMED_BYTES if slow else _WINDOW_BYTES
+        self._window = batch_size * max(1, window_bytes // max(1, row_bytes * batch_size))
 
     def rest_of_epoch(self, step: int) -> Iterator[Batch]:
         """Yield the batches from ``step`` (0 is the first of the run) to the end of its epoch."""
@@ -60,7 +65,7 @@ class Batches:
         first = position * self._batch_size
         for start in range(first - first % self._window, self._used, self._window):
             skipped = max(0, first - start) // self._batch_size
-            yield from itertools.islice(self._cut(order, start, chances), skipped, None)
+            yield from itertools.islice(self._cut(epoch, order, start, chances), skipped, None)
 
     def sizes(self) -> set[int]:
         """Return the sizes that occur."""
@@ -79,14 +84,17 @@ class Batches:
             for name, one in self._varied.items()
         }
 
-    def _cut(self, order: Tensor | None, start: int, chances: Mapping[str, Tensor]) -> Iterator[Batch]:
+    def _cut(self, epoch: int, order: Tensor | None, start: int, chances: Mapping[str, Tensor]) -> Iterator[Batch]:
         """Gather one window in one go, and yield its batches as views."""
-        rows, sizes, wholes = self._rows_of(start, min(start + self._window, self._used))
+        stop = min(start + self._window, self._used)
+        rows, sizes, wholes = self._rows_of(start, stop)
+        ours = slice(None) if isinstance(rows, slice) else rows.cpu() - start
+        run = Run(self._seed, epoch, start, stop - start, ours)
         chosen = rows if order is None else order[rows]
         window = {name: column[chosen] for name, column in self._columns.items()}
         for name, finish in self._part.finish.items():
             values = finish.vary(window[name], chances[name][chosen]) if name in chances else window[name]
-            window[name] = finish(values)
+            window[name] = finish(values, run)
         for batch, whole in zip(cut_rows(window, self._inputs, sizes, {}), wholes, strict=True):
             batch.whole = whole
             yield batch

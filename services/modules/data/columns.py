@@ -15,11 +15,14 @@ from torch import Tensor
 from services.datasets.plain import CODED
 from services.errors import user_failure
 from services.modules.data.finishing import Finish, resize
+from services.modules.data.tokenizing import texts_of, tokens, trained
 from services.modules.data.tokens import byte_tokens, character_tokens, class_tokens
+from services.modules.data.transforms import Transforms
 
 _IMAGES_AT_A_TIME = 256
 Fitted = dict[str, Any]
-"""``{"sources": [{"column", "center": number | list, "scale": number | list, "fill": number | list}]}``"""
+"""``{"sources": [{"column", "center": number | list, "scale": number | list, "fill": number | list, "tokenizer":
+text}]}``"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ def fit(recipe: Mapping[str, Any], stored: Mapping[str, Stored], train: Tensor) 
             _check_scale(source["column"], fitted, stored[source["column"]].values[train], train)
         elif isinstance(source["missing"], float | int):
             fitted["fill"] = float(source["missing"])
+        if recipe["text"] and recipe["text"].get("tokenizer"):
+            texts = _texts(recipe["text"], stored[source["column"]], train)
+            fitted["tokenizer"] = trained(recipe["text"]["tokenizer"], texts)
         sources.append(fitted)
     return {"sources": sources}
 
@@ -73,7 +79,7 @@ def make(name: str, recipe: Mapping[str, Any], fitted: Fitted, stored: Mapping[s
     sources = recipe["sources"]
     first = stored[sources[0]["column"]]
     if recipe["text"]:
-        return Made(_tokens(recipe["text"], first), Finish(torch.int64))
+        return Made(_tokens(recipe["text"], fitted["sources"][0], first), Finish(torch.int64))
     if _is_image(recipe):
         return _image(name, recipe, fitted["sources"][0], first.values)
     dtype = getattr(torch, recipe["dtype"])
@@ -187,6 +193,7 @@ def _one_hot(codes: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
 
 def _image(name: str, recipe: Mapping[str, Any], fitted: Mapping[str, Any], values: Tensor) -> Made:
     transforms = recipe["image"] or {"resize": None, "flip": 0.0, "crop": 0}
+    listed = transforms.get("transforms")  # checkpoints of older versions have none
     if transforms["resize"]:
         values = resize(values, transforms["resize"])
     finish = Finish(
@@ -197,11 +204,24 @@ def _image(name: str, recipe: Mapping[str, Any], fitted: Mapping[str, Any], valu
         flip=transforms["flip"],
         crop=transforms["crop"],
         name=name,
+        transforms=Transforms(name, listed) if listed else None,
     )
     return Made(values, finish)
 
 
-def _tokens(text: Mapping[str, Any], stored: Stored) -> Tensor:
+def _texts(text: Mapping[str, Any], stored: Stored, rows: Tensor) -> Iterator[str]:
+    """Yield the texts of some rows; those of categories are their names, of one without a value nothing."""
+    if stored.offsets is not None:
+        return texts_of(stored.values, stored.offsets, rows.tolist())
+    return (text["texts"][code] for code in stored.values[rows].tolist() if code >= 0)
+
+
+def _tokens(text: Mapping[str, Any], fitted: Mapping[str, Any], stored: Stored) -> Tensor:
+    if "tokenizer" in fitted and stored.offsets is None:
+        return tokens(fitted["tokenizer"], text["texts"], text["length"])[stored.values.long().clamp(min=0)]
+    if "tokenizer" in fitted:
+        everything = torch.arange(len(stored))
+        return tokens(fitted["tokenizer"], [*_texts(text, stored, everything)], text["length"])
     if stored.offsets is None:
         return class_tokens(text["texts"], text["length"], text["vocabulary"])[stored.values.long().clamp(min=0)]
     if text["vocabulary"] is None:

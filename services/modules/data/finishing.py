@@ -1,7 +1,7 @@
 """What happens to a column only when its rows are in a batch: small stored values become numbers, images are varied.
 
-The variation of a row depends on seed, epoch and row alone: never on the order, the batch or what came before.
-torchvision has no build beside a CPU-only torch, and these three transforms are a few lines of torch.
+How a row is flipped and cropped depends on seed, epoch and row alone: never on order, batch or what came before.
+These, and the resizing, are a few lines of torch; all other transforms are kornia's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from services.modules.data.transforms import Run, Transforms
+
 _RESIZE_ROWS = 256
 
 
@@ -21,7 +23,7 @@ class Finish:
     """Turns stored rows into what the model sees: ``(value / divisor - center) / scale``, center and scale by channel.
 
     In training ``flip`` mirrors a row with this probability, and ``crop`` pads it by so many zeros and cuts its size
-    out at a random place.
+    out at a random place. ``transforms`` come between the division and the centering.
     """
 
     dtype: torch.dtype
@@ -31,19 +33,22 @@ class Finish:
     flip: float = 0.0
     crop: int = 0
     name: str = ""
+    transforms: Transforms | None = None
 
-    def __call__(self, values: Tensor) -> Tensor:
-        """Return rows as numbers of ``dtype``."""
+    def __call__(self, values: Tensor, run: Run | None = None) -> Tensor:
+        """Return rows as numbers of ``dtype``; as training sees them when it is said which ``run`` of rows they are."""
         numbers = values.to(self.dtype)
         if self.divisor != 1.0:
             numbers = numbers / self.divisor
+        if self.transforms is not None:
+            numbers = self.transforms.fixed(numbers) if run is None else self.transforms.varied(numbers, run)
         if self.center is not None:
             numbers = (numbers - self._by_channel(self.center, values)) / self._by_channel(self.scale, values)
         return numbers
 
     @property
     def varies(self) -> bool:
-        """Whether training rows are varied."""
+        """Whether training rows are flipped or cropped."""
         return bool(self.flip or self.crop)
 
     def chances(self, rows: int, *, seed: int, epoch: int) -> Tensor:

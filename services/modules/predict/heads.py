@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from services.modules.data.tokenizing import text_of
 from services.modules.predict.plain import plain
 from services.modules.predict.units import Unit
 
@@ -87,6 +88,25 @@ class ClassHead(Head):
         """Return the names; of probabilities the likeliest."""
         codes = values.argmax(1) if values.is_floating_point() and values.dim() > 1 else values.long()
         return [self._names.nested(code) for code in codes.tolist()]
+
+
+class TextHead(ClassHead):
+    """A text for each row, token by token: values are [rows, tokens, length]."""
+
+    def __init__(self, loss_type: str, tokenizer: str, top_k: int) -> None:
+        super().__init__(loss_type, Names(()), top_k)
+        self._tokenizer = tokenizer
+
+    def answers(self, values: Tensor) -> list[Row]:
+        """Return ``label``, the text up to its first padding, and the ``probability`` of each token."""
+        return [{**row, "label": self._text(row["label"])} for row in super().answers(values)]
+
+    def targets(self, values: Tensor) -> list[Any]:
+        """Return the texts."""
+        return [self._text(ids) for ids in values.tolist()]
+
+    def _text(self, ids: Sequence[int | None]) -> str:
+        return text_of(self._tokenizer, (code or 0 for code in ids))
 
 
 class BinaryHead(Head):

@@ -23,6 +23,7 @@ from services.modules.predict.heads import (
     Names,
     Row,
     SignHead,
+    TextHead,
     ValueHead,
 )
 from services.modules.predict.units import Unit
@@ -107,6 +108,11 @@ class Reading:
         sources = recipe["sources"] if recipe is not None else []
         return vocabularies.get(sources[0]["column"], ()) if len(sources) == 1 else ()
 
+    def _tokenizer(self) -> str | None:
+        """Return what made the target's tokens of texts, if anything did."""
+        fitted = self._preparation.fitted.get(self.target or "")
+        return fitted["sources"][0].get("tokenizer") if fitted is not None else None
+
     def _compiled(self, place: int, batch: Batch) -> Compiled | None:
         """Return an expression of the loss; None where it names columns that the batch does not have."""
         formulas = compared_formulas(self._loss, place, self._vocabulary)
@@ -118,6 +124,9 @@ class Reading:
 
     def _choose(self, value: Tensor) -> Head:
         kind, names = self._loss["type"], Names(self.names)
+        tokenizer = self._tokenizer()
+        if kind in CLASSES and value.dim() == 3 and tokenizer is not None:
+            return TextHead(kind, tokenizer, self._top_k)
         if kind in CLASSES and value.dim() > 1:
             return ClassHead(kind, names, self._top_k)
         if kind in UNITS:
