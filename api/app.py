@@ -26,6 +26,7 @@ from api import (
     openapi,
     predictions,
     sweeps,
+    webhooks,
 )
 from api.body import BodyLimits
 from api.dependencies import Parts, authenticated
@@ -86,6 +87,7 @@ def _private() -> APIRouter:
         graph_static,
         datasets,
         sweeps,
+        webhooks,
         catalog,
     ):
         root.include_router(resource.router)

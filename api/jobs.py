@@ -54,7 +54,9 @@ def create_job(
     `Idempotent-Replayed: true`.
     """
     if query.validate_only:
-        report = service.validate(session, tenant_id=caller.tenant_id, body=body, preflight=parts.preflight)
+        report = service.validate(
+            session, tenant_id=caller.tenant_id, body=body, preflight=parts.preflight, settings=parts.settings
+        )
         return json_answer(report)
     made = service.submit(
         session,

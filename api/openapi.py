@@ -10,7 +10,16 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import checkpoint_views, dataset_views, examples, graph_views, prediction_views, sweep_views, views
+from api import (
+    checkpoint_views,
+    dataset_views,
+    examples,
+    graph_views,
+    prediction_views,
+    sweep_views,
+    views,
+    webhook_views,
+)
 from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
 from services.graphs.schema import CaptureRequest, CompareRequest, GraphDiffRequest, GraphRequest
@@ -19,11 +28,12 @@ from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
 from services.predictions.schema import PredictRequest
 from services.sweeps.schema import SweepRequest
+from services.webhooks.schema import WebhookChange, WebhookRequest
 
 Responses = dict[int | str, dict[str, Any]]
 
 _REF = "#/components/schemas/{model}"
-_VIEWS = (views, checkpoint_views, dataset_views, graph_views, prediction_views, sweep_views)
+_VIEWS = (views, checkpoint_views, dataset_views, graph_views, prediction_views, sweep_views, webhook_views)
 _PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 _DESCRIPTION = """POST a model, get it trained.
 
@@ -134,6 +144,8 @@ def _schemas() -> dict[str, Any]:
         (CompareRequest, "validation"),
         (PredictRequest, "validation"),
         (SweepRequest, "validation"),
+        (WebhookRequest, "validation"),
+        (WebhookChange, "validation"),
     ]
     pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]

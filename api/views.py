@@ -125,6 +125,7 @@ class JobView(View):
     origin: dict[str, Any] | None = Field(
         description="What this job was made from: `{kind, job_id}`, or `{kind, sweep_id, trial}`."
     )
+    webhook: dict[str, Any] | None = Field(description="Who is told of its events: `{id, events}`.")
     request: dict[str, Any] = Field(description="What you sent.")
     resolved: dict[str, Any] = Field(description="The same with every default filled in and the seed chosen.")
     links: dict[str, str]

@@ -5,7 +5,13 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from services.db import dataset_models, sweep_models, timing_models  # noqa: F401 - their tables belong to the metadata
+from services.db import (  # noqa: F401 - their tables belong to the metadata
+    dataset_models,
+    service_models,
+    sweep_models,
+    timing_models,
+    webhook_models,
+)
 from services.db.models import Base
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _DRIVER = "postgresql+psycopg://"
 
@@ -49,6 +50,13 @@ class Settings:
     remote_hosts: tuple[str, ...] = ()  # no host: the service fetches nothing
     remote_networks: tuple[str, ...] = ()
     remote_ca_file: str | None = None
+    webhook_hosts: tuple[str, ...] = ()  # no host: nothing is sent; "*" is every public one
+    webhook_timeout_seconds: float = 5.0
+    webhook_retry_seconds: float = 5.0
+    webhook_give_up_seconds: float = 30 * 3600.0
+    webhook_disable_seconds: float = 5 * 86_400.0
+    max_tenant_webhooks: int = 100
+    max_tenant_streams: int = 1_000  # in one API process
     log_level: str = "INFO"
 
     @property
@@ -117,8 +125,21 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         remote_hosts=_list(source, "MODELWRIGHT_REMOTE_HOSTS"),
         remote_networks=_list(source, "MODELWRIGHT_REMOTE_NETWORKS"),
         remote_ca_file=source.get("MODELWRIGHT_REMOTE_CA_FILE") or None,
+        **_telling(source),
         log_level=source.get("MODELWRIGHT_LOG_LEVEL", "INFO"),
     )
+
+
+def _telling(source: Mapping[str, str]) -> dict[str, Any]:
+    """Return how the service tells others what happens: webhooks, streams."""
+    return {
+        "webhook_hosts": _list(source, "MODELWRIGHT_WEBHOOK_HOSTS"),
+        "webhook_retry_seconds": _number(source, "MODELWRIGHT_WEBHOOK_RETRY_SECONDS", 5.0),
+        "webhook_give_up_seconds": _number(source, "MODELWRIGHT_WEBHOOK_GIVE_UP_SECONDS", 30 * 3600.0),
+        "webhook_disable_seconds": _number(source, "MODELWRIGHT_WEBHOOK_DISABLE_SECONDS", 5 * 86_400.0),
+        "max_tenant_webhooks": int(_number(source, "MODELWRIGHT_MAX_TENANT_WEBHOOKS", 100)),
+        "max_tenant_streams": int(_number(source, "MODELWRIGHT_MAX_TENANT_STREAMS", 1_000)),
+    }
 
 
 def _required(source: Mapping[str, str], name: str) -> str:

@@ -12,11 +12,15 @@ from services.jobs.outcomes import expire
 from services.jobs.waiting import note_waiting
 from services.queue import Doorbell
 from services.storage.chunks import collect_garbage
+from services.webhooks.deliveries import delete_settled
 
 UNANSWERED_SECONDS = 10.0
 ABANDONED_SECONDS = 7 * 86_400.0
 """An upload that nobody went on with for so long is deleted."""
+DELIVERY_SECONDS = 30 * 86_400.0
+"""So long the log of a webhook shows what was delivered or given up."""
 _BATCH = 100
+_DELIVERIES = 5_000
 _GARBAGE_BATCHES = 8
 """So many transactions of up to 500 chunks a call: a recovery that is due meanwhile must not wait for long."""
 
@@ -46,10 +50,11 @@ def sweep(database: Database) -> int:
 
 
 def collect(database: Database) -> int:
-    """Delete abandoned uploads, checkpoints whose days are over, chunks unused for a day; return how many chunks."""
+    """Delete what is too old (uploads, checkpoints, deliveries) and unused for a day; return how many chunks went."""
     with database.session() as session:
         delete_abandoned(session, older_than_seconds=ABANDONED_SECONDS)
         delete_expired(session)
+        delete_settled(session, older_than_seconds=DELIVERY_SECONDS, limit=_DELIVERIES)
     collected = 0
     for _ in range(_GARBAGE_BATCHES):
         with database.session() as session:

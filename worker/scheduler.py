@@ -9,9 +9,11 @@ from worker import tasks
 from worker.app import app, settings
 from worker.orphans import die_with_main
 from worker.sweeps import SweepDriver
+from worker.webhooks import WebhookDriver
 
 _drivers: list[SweepDriver] = []
 """The one of this process, once it is the scheduler."""
+_webhooks: list[WebhookDriver] = []
 
 
 def main() -> None:
@@ -33,10 +35,14 @@ def _start_driver(**_: object) -> None:
     """Not before: beat's process is forked by then, and holds no copy of the driver's connections."""
     _drivers.append(SweepDriver(settings))
     _drivers[0].start()
+    _webhooks.append(WebhookDriver(settings))
+    _webhooks[0].start()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _stop_driver(**_: object) -> None:
+    for webhooks in _webhooks:
+        webhooks.close()
     for driver in _drivers:
         driver.close()
 

@@ -39,6 +39,10 @@ class UrlNotAllowed(InvalidRequest):
     def __init__(self, detail: str, hint: str | None = None) -> None:
         super().__init__([Problem("url_not_allowed", detail, POINTER, hint)])
 
+    def below(self, prefix: str) -> InvalidRequest:
+        """Return the same refusal with its pointer moved below ``prefix``."""
+        return InvalidRequest([problem.below(prefix) for problem in self.problems])
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -57,6 +61,15 @@ def read_url(url: str, settings: Settings) -> Place:
     """
     if not settings.remote_hosts:
         raise UrlNotAllowed("This service fetches nothing: no host is allowed.", "Upload the file instead.")
+    return read_place(url, settings.remote_hosts)
+
+
+def read_place(url: str, hosts: Sequence[str]) -> Place:
+    """Return what an https URL of one of ``hosts`` says; nothing is sent.
+
+    Raises:
+        UrlNotAllowed: it is of no such host, or no plain https URL.
+    """
     if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
         raise UrlNotAllowed("A URL has only visible ASCII characters; encode the others with %.")
     try:
@@ -66,8 +79,8 @@ def read_url(url: str, settings: Settings) -> Place:
         raise UrlNotAllowed("This is not a URL.") from None
     host = (parts.hostname or "").rstrip(".").lower()
     if parts.scheme != "https" or not host or parts.username is not None or parts.password is not None:
-        raise UrlNotAllowed("Only https URLs without a user name are fetched.")
-    if not _is_named(host, port, settings.remote_hosts):
+        raise UrlNotAllowed("Only https URLs without a user name are connected to.")
+    if not _is_named(host, port, hosts):
         raise UrlNotAllowed(f"The host {host}:{port} is not allowed.", "The operator names the hosts that are.")
     return Place(host, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
 
@@ -93,8 +106,17 @@ def resolve_now(url: str, settings: Settings) -> None:
     Raises:
         UrlNotAllowed: as `read_url` and `resolve`.
     """
+    resolve_place(read_url(url, settings), settings)
+
+
+def resolve_place(place: Place, settings: Settings) -> None:
+    """Judge the addresses of a host that is given; a name that cannot be resolved now may be later.
+
+    Raises:
+        UrlNotAllowed: as `resolve`.
+    """
     with suppress(OSError):
-        resolve(read_url(url, settings), settings)
+        resolve(place, settings)
 
 
 def is_allowed(address: Address, inner: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()) -> bool:
@@ -109,10 +131,11 @@ def is_allowed(address: Address, inner: Sequence[ipaddress.IPv4Network | ipaddre
 
 
 def _is_named(host: str, port: int, names: Sequence[str]) -> bool:
-    """Compare with ``host``, ``host:port``, ``*.domain``; without a port it is 443."""
+    """Compare with ``host``, ``host:port``, ``*.domain``, ``*``; without a port it is 443."""
     for name in names:
         allowed, _, its_port = name.lower().partition(":")
         same = host.endswith(allowed[1:]) and host != allowed[2:] if allowed.startswith("*.") else host == allowed
+        same = same or allowed == "*"
         if same and port == int(its_port or _PORT):
             return True
     return False

@@ -141,6 +141,9 @@ class Job(Base):
     lease_expires_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
     checkpoint_days: Mapped[int | None] = mapped_column(Integer)
+    webhook_id: Mapped[str | None] = mapped_column(ForeignKey("webhook.id", ondelete="SET NULL"))
+    webhook_events: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    traceparent: Mapped[str | None]
     rung_at: Mapped[datetime] = mapped_column(server_default=func.now())
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

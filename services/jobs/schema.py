@@ -11,6 +11,7 @@ from services.training.model import Section, problem
 from services.training.resources import Resources
 from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
 from services.training.start import InitFrom
+from services.webhooks.schema import JobWebhook, spell_out
 
 LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-/]{0,62}\Z")
 MAX_RUNTIME_SECONDS = 30 * 86_400
@@ -47,6 +48,7 @@ Model = Annotated[
     Any, AfterValidator(_check_model), WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]})
 ]
 Start = Annotated[InitFrom, BeforeValidator(_spell_out, json_schema_input_type=InitFrom | str)]
+Hook = Annotated[JobWebhook, BeforeValidator(spell_out, json_schema_input_type=JobWebhook | str)]
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64), AfterValidator(_check_labels)]
 
 
@@ -67,3 +69,6 @@ class JobRequest(Section):
     )
     priority: Annotated[int, Field(ge=-100, le=100)] = Field(0, description="Higher goes first.")
     labels: Labels = Field(default_factory=dict, description="Your own key-value pairs; lists filter by them.")
+    webhook: Hook | None = Field(
+        None, description="Who is told of its events: a webhook's id, an https address, or an object."
+    )

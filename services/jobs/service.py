@@ -25,6 +25,7 @@ from services.jobs.views import job_view
 from services.models.service import get_model
 from services.preflight import Preflight
 from services.queue import Doorbell
+from services.webhooks import service as webhooks
 
 __all__ = ["Submission", "get_job", "list_jobs", "submit", "validate"]
 
@@ -61,9 +62,13 @@ def submit(
         if answer is not None:
             return Submission(answer, replayed=True)
     plan = plan_request(session, tenant_id=tenant_id, body=body, preflight=preflight)
+    webhooks.check_job_webhook(session, tenant_id=tenant_id, wanted=plan.request.webhook, settings=settings)
     _check_quota(session, tenant_id, settings)
     expected = estimate(session, _subject(tenant_id, plan), preflight=preflight, may_probe=False)
     job = _insert(session, tenant_id=tenant_id, body=body, plan=plan, origin=origin, expected=expected)
+    webhooks.attach(session, job, wanted=plan.request.webhook, settings=settings)
+    add_event(session, job, "job.state_changed", {"state": "queued", "reason": None, "attempt": 0})
+    session.flush()
     view = job_view(job)
     if idempotency_key is not None:
         idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
@@ -71,7 +76,9 @@ def submit(
     return Submission(view, replayed=False)
 
 
-def validate(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> dict[str, Any]:
+def validate(
+    session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight, settings: Settings
+) -> dict[str, Any]:
     """Check a request as `submit` does and return what would run: the resolved plan, the preflight report, an estimate.
 
     Raises:
@@ -79,6 +86,7 @@ def validate(session: Session, *, tenant_id: str, body: dict[str, Any], prefligh
         Unavailable: the definition could not be checked right now.
     """
     plan = plan_request(session, tenant_id=tenant_id, body=body, preflight=preflight)
+    webhooks.check_job_webhook(session, tenant_id=tenant_id, wanted=plan.request.webhook, settings=settings)
     expected = estimate(session, _subject(tenant_id, plan), preflight=preflight, may_probe=True)
     found = {"resolved": plan.resolved, "preflight": plan.report, "estimate": expected}
     return {"object": "validation", "valid": True, **found}
@@ -139,7 +147,6 @@ def _insert(
         transitions=transition_entry("queued", None, 0),
     )
     session.add(job)
-    add_event(session, job, "job.state_changed", {"state": "queued", "reason": None, "attempt": 0})
     session.flush()
     return job
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from services.db.models import TERMINAL_STATES, Job, JobEvent
 from services.errors import Conflict
 from services.identifiers import new_id
+from services.webhooks.outbox import put_job_event
 
 NEXT: dict[str, frozenset[str]] = {
     "queued": frozenset({"starting", "paused", "cancelled", "failed"}),
@@ -76,8 +77,10 @@ def touch(job: Job) -> None:
 
 
 def add_event(session: Session, job: Job, event_type: str, data: dict[str, Any]) -> None:
-    """Record what happened, in the transaction that made it happen."""
-    session.add(JobEvent(id=new_id("evt"), job_id=job.id, type=event_type, data=data))
+    """Record what happened, and put it into the outbox of webhooks, in the transaction that made it happen."""
+    event = JobEvent(id=new_id("evt"), job_id=job.id, type=event_type, data=data)
+    session.add(event)
+    put_job_event(session, job, event_id=event.id, event_type=event_type, state=data.get("state"))
 
 
 def _release(job: Job) -> None:

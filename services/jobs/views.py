@@ -34,6 +34,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "model": {"sha256": job.definition_sha256, **job.preflight.get("parameters", {})},
         "preflight": job.preflight,
         "origin": job.origin,
+        "webhook": job.webhook_id and {"id": job.webhook_id, "events": job.webhook_events},
         "estimate": _estimate(job),
         "request": job.request,
         "resolved": job.resolved,

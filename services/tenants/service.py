@@ -23,7 +23,7 @@ from services.identifiers import new_id
 from services.tenants import keys, repository
 
 EVERYTHING = frozenset({"*", "admin"})
-SCOPES = EVERYTHING | {"jobs:read", "jobs:write"}
+SCOPES = EVERYTHING | {"jobs:read", "jobs:write", "webhooks:read", "webhooks:write"}
 
 
 @dataclass(frozen=True, slots=True)

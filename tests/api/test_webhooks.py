@@ -1,0 +1,223 @@
+"""Webhooks over HTTP: off by default; where a host is allowed, one is created, changed, tested, looked at, deleted."""
+
+import socket
+from dataclasses import replace
+
+import pytest
+
+from api import examples
+from api.webhook_examples import CHANGES, WEBHOOKS
+from tests.factories import add_job
+from tests.receiver import leads_to
+
+URL = "https://hooks.example.com/modelwright"
+JOB = examples.REQUESTS["short"]["value"]
+
+
+@pytest.mark.parametrize("address", [URL, "https://169.254.169.254/latest/", "http://hooks.example.com/", "x"])
+def test_by_default_nobody_is_called_and_no_packet_is_sent(client, problem, address, monkeypatch):
+    real = socket.getaddrinfo
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **n: asked.append(host) or real(host, *a, **n))
+    found = problem(client.post("/v1/webhooks", json={"url": address}), 422)
+    assert [(one["code"], one["pointer"]) for one in found["errors"]] == [("url_not_allowed", "/url")]
+    found = problem(client.post("/v1/jobs", json={**JOB, "webhook": address}), 422)
+    assert [(one["code"], one["pointer"]) for one in found["errors"]] == [("url_not_allowed", "/webhook/url")]
+    assert set(asked) <= {"127.0.0.1"}  # our own client's
+    assert client.get("/v1/webhooks").json()["data"] == []
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+@pytest.fixture
+def allowed(app, url, monkeypatch):
+    """The operator allows one host, whose name leads to a public address."""
+    parts = app.state.parts
+    app.state.parts = replace(
+        parts, settings=replace(parts.settings, webhook_hosts=("*.example.com",), max_tenant_webhooks=5)
+    )
+    asked = leads_to(monkeypatch, "93.184.216.34", port=443, host="hooks.example.com")
+    yield asked
+    app.state.parts = parts
+
+
+@pytest.fixture
+def made(client, allowed):
+    answer = client.post("/v1/webhooks", json={"url": URL, "events": ["*"]})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("example", WEBHOOKS.values(), ids=[*WEBHOOKS])
+def test_the_examples_are_created_and_their_secret_is_shown_once(client, allowed, example):
+    answer = client.post("/v1/webhooks", json=example["value"])
+    assert (answer.status_code, answer.headers["cache-control"]) == (201, "no-store")
+    found = answer.json()
+    assert found["secret"] == example["value"].get("secret", found["secret"])
+    assert found["secret"].startswith("whsec_")
+    plain = client.get(answer.headers["location"]).json()
+    assert plain == {name: value for name, value in found.items() if name != "secret"}
+    assert client.get("/v1/webhooks").json()["data"] == [plain]
+    for change in CHANGES.values():
+        changed = client.patch(answer.headers["location"], json=change["value"]).json()
+        assert changed.items() >= change["value"].items()
+
+
+def test_a_repeated_create_makes_one_and_shows_the_same(client, allowed):
+    answers = [client.post("/v1/webhooks", json={"url": URL}, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    assert answers[0].json() == answers[1].json()
+    assert answers[1].headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize(
+    ("body", "code", "pointer"),
+    [
+        ({}, "missing", "/url"),
+        ({"url": 7}, "string_type", "/url"),
+        ({"url": ""}, "out_of_range", "/url"),
+        ({"url": "https://hooks.example.com/" + "x" * 2000}, "out_of_range", "/url"),
+        ({"url": URL, "event": []}, "extra_forbidden", "/event"),
+        ({"url": URL, "tenant_id": "ten_1"}, "extra_forbidden", "/tenant_id"),
+        ({"url": URL, "events": ["job.succeeded"]}, "unknown_event", "/events/0"),
+        ({"url": URL, "events": "*"}, "list_type", "/events"),
+        ({"url": URL, "events": ["*"] * 100}, "out_of_range", "/events"),
+        ({"url": URL, "secret": "whsec_c2hvcnQ="}, "invalid_secret", "/secret"),
+        ({"url": URL, "secret": "secret"}, "invalid_secret", "/secret"),
+        ({"url": URL, "secret": "whsec_ä"}, "invalid_secret", "/secret"),
+        ({"url": "https://evil.example.org/"}, "url_not_allowed", "/url"),
+        ({"url": "https://user:pw@hooks.example.com/"}, "url_not_allowed", "/url"),
+        ({"url": "https://hooks.example.com:8443/"}, "url_not_allowed", "/url"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(client, problem, body, code, pointer):
+    found = problem(client.post("/v1/webhooks", json=body), 422)
+    assert [(one["code"], one["pointer"]) for one in found["errors"]] == [(code, pointer)]
+
+
+def test_a_name_that_leads_inside_is_refused_at_creation_and_at_a_change(client, made, problem, monkeypatch):
+    leads_to(monkeypatch, "10.0.0.7", port=443, host="hooks.example.com")
+    assert problem(client.post("/v1/webhooks", json={"url": URL}), 422)["code"] == "url_not_allowed"
+    found = problem(client.patch(f"/v1/webhooks/{made['id']}", json={"url": URL + "/2"}), 422)
+    assert found["code"] == "url_not_allowed"
+    found = problem(client.post("/v1/jobs", json={**JOB, "webhook": URL}), 422)
+    assert (found["code"], found["errors"][0]["pointer"]) == ("url_not_allowed", "/webhook/url")
+
+
+def test_it_is_switched_off_and_on_changed_and_deleted(client, made, problem):
+    where = f"/v1/webhooks/{made['id']}"
+    off = client.patch(where, json={"enabled": False}).json()
+    assert (off["enabled"], off["disabled_reason"]) == (False, "by_request")
+    assert off["disabled_at"]
+    assert problem(client.post(f"{where}/test"), 409)["code"] == "webhook_disabled"
+    on = client.patch(where, json={"enabled": True, "events": [], "url": URL + "/2"}).json()
+    assert (on["enabled"], on["disabled_reason"], on["events"], on["url"]) == (True, None, [], URL + "/2")
+    rotated = client.post(f"{where}/rotate-secret")
+    assert rotated.headers["cache-control"] == "no-store"
+    assert rotated.json()["secret"] != made["secret"]
+    assert client.delete(where).status_code == 204
+    for answer in (client.get(where), client.delete(where), client.post(f"{where}/test")):
+        assert problem(answer, 404)["code"] == "not_found"
+
+
+def test_a_test_is_accepted_and_can_be_followed_and_repeated(client, made, problem):
+    where = f"/v1/webhooks/{made['id']}"
+    sent = client.post(f"{where}/test")
+    assert (sent.status_code, sent.json()["state"]) == (202, "pending")
+    found = client.get(sent.headers["location"]).json()
+    assert (found["id"], found["event_type"], found["tries"]) == (sent.json()["id"], "webhook.test", [])
+    again = client.post(f"{sent.headers['location']}/redeliver")
+    assert (again.status_code, again.json()["id"]) == (202, found["id"])
+    second = client.post(f"{where}/test").json()["id"]
+    first = client.get(f"{where}/deliveries?limit=1").json()
+    assert ([one["id"] for one in first["data"]], first["has_more"]) == ([second], True)
+    rest = client.get(f"{where}/deliveries?after={first['last_id']}&status=pending").json()["data"]
+    assert [one["id"] for one in rest] == [found["id"]]
+    assert client.get(f"{where}/deliveries?status=failed").json()["data"] == []
+    assert problem(client.get(f"{where}/deliveries?status=lost"), 422)["code"] == "unknown_value"
+    for cursor in ("evt_0", made["id"], "evt_" + "0" * 26):
+        assert problem(client.get(f"{where}/deliveries?after={cursor}"), 422)["code"] == "invalid_cursor"
+    assert problem(client.get(f"{where}/deliveries/evt_{'0' * 26}"), 404)["code"] == "not_found"
+    assert problem(client.get(f"{where}/deliveries/x"), 422)["code"] == "invalid_id"
+
+
+def test_another_tenants_webhook_is_not_there(client, made, make_caller, problem):
+    sent = client.post(f"/v1/webhooks/{made['id']}/test").headers["location"]
+    other = make_caller().client
+    where = f"/v1/webhooks/{made['id']}"
+    answers = [
+        other.get(where),
+        other.patch(where, json={"enabled": False}),
+        other.delete(where),
+        other.post(f"{where}/test"),
+        other.post(f"{where}/rotate-secret"),
+        other.get(f"{where}/deliveries"),
+        other.get(sent),
+        other.post(f"{sent}/redeliver"),
+    ]
+    assert [problem(answer, 404)["code"] for answer in answers] == ["not_found"] * len(answers)
+    assert other.get("/v1/webhooks").json()["data"] == []
+    found = problem(other.post("/v1/jobs", json={**JOB, "webhook": made["id"]}), 422)
+    assert (found["code"], found["errors"][0]["pointer"]) == ("unknown_webhook", "/webhook")
+
+
+def test_scopes_are_asked_for(make_caller, allowed, problem):
+    reader = make_caller(scopes=["webhooks:read"]).client
+    assert reader.get("/v1/webhooks").status_code == 200
+    assert problem(reader.post("/v1/webhooks", json={"url": URL}), 403)["code"] == "insufficient_scope"
+    assert problem(make_caller(scopes=["jobs:read"]).client.get("/v1/webhooks"), 403)["code"] == "insufficient_scope"
+
+
+def test_a_tenant_has_only_so_many(client, allowed, problem):
+    for number in range(5):
+        assert client.post("/v1/webhooks", json={"url": f"{URL}/{number}"}).status_code == 201
+    for body in ({"url": URL}, {**JOB, "webhook": URL + "/new"}):
+        answer = client.post("/v1/jobs" if "model" in body else "/v1/webhooks", json=body)
+        assert problem(answer, 429)["code"] == "quota_exceeded"
+    assert client.get("/v1/jobs").json()["data"] == []
+    assert client.post("/v1/jobs", json={**JOB, "webhook": f"{URL}/0"}).status_code == 201
+
+
+def test_a_jobs_address_becomes_one_webhook_for_all_jobs_that_name_it(client, allowed):
+    first = client.post("/v1/jobs", json={**JOB, "webhook": URL}).json()
+    second = client.post("/v1/jobs", json={**JOB, "webhook": {"url": URL, "events": ["job.*"]}}).json()
+    [webhook] = client.get("/v1/webhooks").json()["data"]
+    assert (webhook["url"], webhook["events"]) == (URL, [])
+    assert first["webhook"] == {"id": webhook["id"], "events": ["job.state_changed"]}
+    assert second["webhook"] == {"id": webhook["id"], "events": ["job.*"]}
+    third = client.post("/v1/jobs", json={**JOB, "webhook": webhook["id"]}).json()
+    assert third["webhook"]["id"] == webhook["id"]
+    plain = client.post("/v1/jobs", json=JOB).json()
+    assert plain["webhook"] is None
+    # Its very first event was put into the outbox in the transaction that made the job.
+    told = client.get(f"/v1/webhooks/{webhook['id']}/deliveries").json()["data"]
+    assert [one["job_id"] for one in told] == [third["id"], second["id"], first["id"]]
+    events = client.get(f"/v1/jobs/{first['id']}/events").json()["data"]
+    assert told[-1]["id"] == events[0]["id"]
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize(
+    ("webhook", "code", "pointer"),
+    [
+        ({}, "conflict", "/webhook"),
+        ({"id": "whk_x", "url": URL}, "conflict", "/webhook"),
+        ("whk_x", "unknown_webhook", "/webhook"),
+        (7, "dict_type", "/webhook"),
+        ({"url": URL, "events": ["x"]}, "unknown_event", "/webhook/events/0"),
+        ({"url": URL, "secret": "whsec_x"}, "extra_forbidden", "/webhook/secret"),
+    ],
+)
+def test_what_is_wrong_with_a_jobs_webhook_is_told_with_its_place(client, problem, webhook, code, pointer):
+    for path in ("/v1/jobs", "/v1/jobs?validate_only=true"):
+        found = problem(client.post(path, json={**JOB, "webhook": webhook}), 422)
+        assert [(one["code"], one["pointer"]) for one in found["errors"]] == [(code, pointer)]
+
+
+def test_a_job_goes_its_way_whatever_becomes_of_its_webhook(caller, made, database):
+    job_id = add_job(database, caller.tenant_id, webhook_id=made["id"], webhook_events=["*"])
+    assert caller.client.post(f"/v1/jobs/{job_id}/pause").json()["state"] == "paused"
+    assert caller.client.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+    told = caller.client.get(f"/v1/webhooks/{made['id']}/deliveries").json()["data"]
+    assert [one["state"] for one in told] == ["pending", "pending"]
+    assert caller.client.delete(f"/v1/webhooks/{made['id']}").status_code == 204
+    assert caller.client.get(f"/v1/jobs/{job_id}").status_code == 200
