@@ -20,6 +20,7 @@ from api import logs
 from api.draining import DrainingResponse
 from api.query import query_problems
 from services import errors
+from services.db.engine import is_full
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,8 @@ async def _on_database(request: Request, error: Exception) -> Response:
     lost = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
     if lost or (isinstance(error, DBAPIError) and error.connection_invalidated):
         log.warning("database away: %s", str(error).split("\n", 1)[0])
-        return await _on_ours(request, errors.Unavailable())
+        full = isinstance(error, DBAPIError) and is_full(error)
+        return await _on_ours(request, errors.StorageFull() if full else errors.Unavailable())
     log.error("database: %s", type(error).__name__, exc_info=error)
     return internal_error()
 

@@ -27,6 +27,8 @@ class Settings:
     renew_seconds: float = 5.0
     control_poll_seconds: float = 1.0
     database_poll_seconds: float = 10.0
+    outage_seconds: float = 900.0  # how long a trainer waits, frozen, for a database that is away
+    stall_seconds: float = 300.0  # a trainer that is silent for so long, and for ten of its steps, hangs
     preflight_processes: int = 2
     preflight_timeout_seconds: float = 10.0
     preflight_memory_bytes: int = 8 << 30
@@ -58,6 +60,7 @@ class Settings:
     max_tenant_webhooks: int = 100
     max_tenant_streams: int = 1_000  # in one API process
     log_level: str = "INFO"
+    failpoint: str = ""  # see `services.failpoints`; for tests alone
 
     @property
     def device_classes(self) -> tuple[str, ...]:
@@ -103,7 +106,6 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lease_seconds=_number(source, "MODELWRIGHT_LEASE_SECONDS", 20.0),
         renew_seconds=_number(source, "MODELWRIGHT_RENEW_SECONDS", 5.0),
         control_poll_seconds=_number(source, "MODELWRIGHT_CONTROL_POLL_SECONDS", 1.0),
-        database_poll_seconds=_number(source, "MODELWRIGHT_DATABASE_POLL_SECONDS", 10.0),
         preflight_processes=int(_number(source, "MODELWRIGHT_PREFLIGHT_PROCESSES", 2)),
         preflight_timeout_seconds=_number(source, "MODELWRIGHT_PREFLIGHT_TIMEOUT_SECONDS", 10.0),
         graph_processes=int(_number(source, "MODELWRIGHT_GRAPH_PROCESSES", 2)),
@@ -127,6 +129,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         remote_ca_file=source.get("MODELWRIGHT_REMOTE_CA_FILE") or None,
         **_telling(source),
         log_level=source.get("MODELWRIGHT_LOG_LEVEL", "INFO"),
+        **_faults(source),
     )
 
 
@@ -139,6 +142,16 @@ def _telling(source: Mapping[str, str]) -> dict[str, Any]:
         "webhook_disable_seconds": _number(source, "MODELWRIGHT_WEBHOOK_DISABLE_SECONDS", 5 * 86_400.0),
         "max_tenant_webhooks": int(_number(source, "MODELWRIGHT_MAX_TENANT_WEBHOOKS", 100)),
         "max_tenant_streams": int(_number(source, "MODELWRIGHT_MAX_TENANT_STREAMS", 1_000)),
+    }
+
+
+def _faults(source: Mapping[str, str]) -> dict[str, Any]:
+    """Return how long what is away or silent is waited for, and the fault that a test asks for."""
+    return {
+        "database_poll_seconds": _number(source, "MODELWRIGHT_DATABASE_POLL_SECONDS", 10.0),
+        "outage_seconds": _number(source, "MODELWRIGHT_OUTAGE_SECONDS", 900.0),
+        "stall_seconds": _number(source, "MODELWRIGHT_STALL_SECONDS", 300.0),
+        "failpoint": source.get("FAILPOINT", ""),
     }
 
 

@@ -20,7 +20,8 @@
     │   └── IdempotencyMismatch
     ├── QuotaExceeded                                                            429
     ├── Unavailable             try again later                                  503
-    │   └── Busy
+    │   ├── Busy
+    │   └── StorageFull
     ├── ChunkCorrupt            stored bytes fail their checksum          (aborts a stream)
     ├── Fenced                  a newer epoch owns the job                 (inside the worker)
     └── TrainingFailure         why an attempt ended                  (stored on the job, never HTTP)
@@ -205,10 +206,21 @@ class Busy(Unavailable):
     retry_after_seconds = 5
 
 
+class StorageFull(Unavailable):
+    """There is no room left on the service's disk; what is stored can still be read."""
+
+    code = "storage_full"
+    retry_after_seconds = 60
+
+
 class ChunkCorrupt(ModelwrightError):
     """Stored bytes do not match their checksum."""
 
     code = "chunk_corrupt"
+
+    def __init__(self, detail: str | None = None, *, sha256: bytes | None = None) -> None:
+        super().__init__(detail)
+        self.sha256 = sha256
 
 
 class Fenced(ModelwrightError):

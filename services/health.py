@@ -16,6 +16,7 @@ Word = Literal["ok", "degraded", "down"]
 UNCLAIMED_SECONDS = 30
 """A free worker takes a job within 15 s whatever fails; one that waits twice as long while nobody trains has none."""
 _REDIS_SECONDS = 1.0
+_PROBE = "modelwright.health"
 
 _WORKERS = text(
     """
@@ -51,7 +52,9 @@ def check_database(database: Database) -> tuple[Component, Component]:
 def check_redis(client: redis.Redis) -> Component:
     """Return how Redis is; without it jobs are accepted and start some seconds later."""
     try:
-        client.ping()
+        client.set(_PROBE, b"1", ex=60)  # one that is full, or a replica, answers a ping and takes no message
+    except redis.ResponseError:
+        return Component("degraded", "Redis takes no messages: jobs are accepted, and start up to 15 s later.")
     except (redis.RedisError, OSError):
         return Component("degraded", "Redis does not answer: jobs are accepted, and start up to 15 s later.")
     return Component("ok", "Redis answers.")

@@ -13,9 +13,14 @@ _LENGTH = 26  # 26 × 5 bits hold 128: 48 of milliseconds, 80 random (the ULID l
 _FORM = re.compile(rf"[a-z]{{2,4}}_[{_ALPHABET}]{{{_LENGTH}}}\Z")
 
 
-def new_id(prefix: str) -> str:
-    """Return a new identifier; later ones sort after earlier ones, to the millisecond."""
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+def new_id(prefix: str, *, milliseconds: int | None = None) -> str:
+    """Return a new identifier; later ones sort after earlier ones, to the millisecond.
+
+    Args:
+        milliseconds: the time since 1970 where another clock than this process's decides (`services.db.clock`).
+    """
+    now = time.time_ns() // 1_000_000 if milliseconds is None else milliseconds
+    number = now << 80 | int.from_bytes(os.urandom(10), "big")
     digits = (_ALPHABET[(number >> shift) & 31] for shift in range((_LENGTH - 1) * 5, -1, -5))
     return f"{prefix}_{''.join(digits)}"
 

@@ -6,6 +6,8 @@ import logging
 
 from celery import Celery
 
+from services.failpoints import hit
+
 RING = "worker.ring"
 RING_SWEEPS = "worker.ring_sweeps"
 MAINTENANCE_QUEUE = "maintenance"
@@ -52,6 +54,7 @@ class Doorbell:
         self._celery.close()
 
     def _send(self, task: str, arguments: list[str], queue: str, *, expires: float | None = None) -> bool:
+        hit("before_ring")
         try:
             self._celery.send_task(task, args=arguments, queue=queue, expires=expires, retry=False, ignore_result=True)
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the work is safe in PostgreSQL

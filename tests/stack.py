@@ -50,8 +50,11 @@ class Stack:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.client = httpx.Client(timeout=30)
 
-    def start_api(self) -> None:
-        """Start the API, make a key, and wait until it answers."""
+    def start_api(self, *launcher: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the API, make a key, and wait until it answers; the client asks this one from now on.
+
+        ``launcher`` is a module, with its arguments, that runs the module behind it.
+        """
         made = subprocess.run(
             [sys.executable, "-m", "services.tenants.bootstrap", "--tenant", "default", "--print-key"],
             env=self.environment,
@@ -62,18 +65,19 @@ class Stack:
         key = json.loads(made.stdout)["api_key"]
         port = free_port()
         options = ["--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
-        self.spawn("-m", "uvicorn", "api.main:app", *options)
+        api = self.spawn("-m", *launcher, "uvicorn", "api.main:app", *options, **environment)
         url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
-        until(self._healthy, seconds=60)
+        until(self._healthy, seconds=60, what=self.logs)
+        return api
 
     def start_worker(self, slots: int = 1, **environment: str) -> subprocess.Popen[bytes]:
         """Start a worker with so many slots."""
         return self.spawn("-m", "worker", "--slots", str(slots), **environment)
 
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
+    def start_scheduler(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start beat and the maintenance worker."""
-        return self.spawn("-m", "worker.scheduler")
+        return self.spawn("-m", "worker.scheduler", **environment)
 
     def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a Python process of the service in a session of its own."""

@@ -15,6 +15,7 @@ from services.checkpoints.writer import Snapshot, store
 from services.db.engine import Database
 from services.db.models import Job
 from services.estimates.record import Pace
+from services.failpoints import hit
 from services.jobs import outcomes
 from services.jobs.claims import lock_claimed
 from services.jobs.states import add_event, touch
@@ -86,6 +87,7 @@ class Journal:
         """Forget the metrics after ``step``, from which this attempt goes on."""
         job = lock_claimed(session, self._claim)
         metric_rows.delete_after(session, job_id=job.id, step=step)
+        hit("in_rewind")
         for checkpoint_id in corrupt:
             add_event(session, job, "job.checkpoint_corrupt", {"checkpoint_id": checkpoint_id})
 
@@ -95,9 +97,12 @@ class Journal:
         def action(session: Session) -> None:
             for event in events:
                 self._light[event["event"]](session, event)
+            session.flush()
+            hit("in_events")
 
         if events:
             self._lease.write(action)
+            hit("after_events")
         self._gather_until = time.monotonic() + GATHER_SECONDS
 
     def _note(self, event: Event) -> None:
@@ -130,6 +135,7 @@ class Journal:
     def _metrics(self, session: Session, event: Event) -> None:
         job = lock_claimed(session, self._claim)
         write_points(session, job_id=job.id, points=event["series"])
+        hit("in_metrics")
         job.progress = _progress(job, event)
         if "first_step_at" in event:
             add_event(session, job, "job.first_step", {"attempt": self._claim.attempt, "at": event["first_step_at"]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from services.config import Settings
-from services.db.engine import Database, is_outage
-from services.errors import Fenced
-from services.jobs.claims import Claim, Control, read_control, renew
+from services.db.engine import Database, is_full, is_outage
+from services.errors import Fenced, StorageFull
+from services.jobs.claims import Claim, Control, mark_written, read_control, renew, was_written
 
-GIVE_UP_SECONDS = 15 * 60.0
-"""A trainer whose lease could not be renewed for so long is killed."""
 KEPT_SECONDS = 15 * 60.0
 """Preparing an attempt, or hashing one checkpoint, that takes longer than this is taken for a hang."""
 _RETRY_SECONDS = 0.5
@@ -47,7 +46,10 @@ class Lease:
         self._settings = settings
         self._child: Pausable | None = None
         self._paused = False
+        self._paused_at = 0.0
         self._renewed = self._looked = time.monotonic()
+        self.paused_seconds = 0.0
+        """How long the trainer was stopped because the lease was in doubt."""
 
     def guard(self, child: Pausable) -> None:
         """Pause ``child`` whenever the lease is in doubt."""
@@ -77,24 +79,34 @@ class Lease:
             done.set()
             keeper.join()
 
-    def write(self, action: Callable[[Session], Result]) -> Result:
-        """Run ``action`` in a transaction; repeat it while PostgreSQL is away. It must be safe to repeat.
+    def write(self, action: Callable[[Session], Result], *, when_full: bool = False) -> Result:
+        """Run ``action`` in a transaction, once: it is repeated while PostgreSQL is away, but not if it was committed.
+
+        Args:
+            when_full: go on trying where PostgreSQL's disk is full, too.
 
         Raises:
             Fenced: as `pulse`.
+            StorageFull: as `steadily`.
         """
+        mark, done = secrets.token_hex(8), list[Result]()
 
         def once() -> Result:
             with self._database.session() as session:
-                return action(session)
+                if done and was_written(session, self.claim, mark):
+                    return done[0]
+                done[:] = [action(session)]
+                mark_written(session, self.claim, mark)
+            return done[0]
 
-        return self.steadily(once)
+        return self.steadily(once, when_full=when_full)
 
-    def steadily(self, action: Callable[[], Result]) -> Result:
+    def steadily(self, action: Callable[[], Result], *, when_full: bool = False) -> Result:
         """Run ``action``, which talks to the database, and repeat it while PostgreSQL is away.
 
         Raises:
             Fenced: as `pulse`.
+            StorageFull: PostgreSQL's disk is full, and not ``when_full``.
         """
         while True:
             try:
@@ -102,6 +114,8 @@ class Lease:
                     self._renew()
                 result = action()
             except DBAPIError as error:
+                if is_full(error) and not when_full:
+                    raise StorageFull() from error
                 self._endure(error)
             else:
                 self._unpause()
@@ -132,14 +146,16 @@ class Lease:
             raise error
         silent = time.monotonic() - self._renewed
         log.warning("database unavailable for %.0f s: %s", silent, error.orig, extra={"job_id": self.claim.job_id})
-        if silent > GIVE_UP_SECONDS:
+        if silent > self._settings.outage_seconds:
             raise Fenced("PostgreSQL was away for too long; the lease is lost.") from error
         if silent > self._settings.lease_seconds * 0.75 and self._child is not None and not self._paused:
             self._child.pause()
             self._paused = True
+            self._paused_at = time.monotonic()
         time.sleep(_RETRY_SECONDS)
 
     def _unpause(self) -> None:
         if self._paused and self._child is not None:
             self._child.resume()
             self._paused = False
+            self.paused_seconds += time.monotonic() - self._paused_at

@@ -7,6 +7,7 @@ import logging
 from services.checkpoints.keeping import delete_expired
 from services.datasets.uploads import delete_abandoned
 from services.db.engine import Database
+from services.failpoints import hit
 from services.jobs import repository
 from services.jobs.outcomes import expire
 from services.jobs.waiting import note_waiting
@@ -19,6 +20,8 @@ ABANDONED_SECONDS = 7 * 86_400.0
 """An upload that nobody went on with for so long is deleted."""
 DELIVERY_SECONDS = 30 * 86_400.0
 """So long the log of a webhook shows what was delivered or given up."""
+RESTART_GRACE_SECONDS = 8.0
+"""An owner that finds PostgreSQL again after a restart has renewed by then: a try takes 5 s at most."""
 _BATCH = 100
 _DELIVERIES = 5_000
 _GARBAGE_BATCHES = 8
@@ -32,20 +35,24 @@ def recover(database: Database, doorbell: Doorbell) -> None:
 
     Any number of recoveries may run at once: each lease and each ring is taken by one of them.
     """
-    sweep(database)
+    sweep(database, grace_seconds=RESTART_GRACE_SECONDS)
     unanswered = _unanswered(database)
     for job_id, device in unanswered:
         doorbell.ring(job_id, device)
     _note_waiting(database, [job_id for job_id, _ in unanswered])
 
 
-def sweep(database: Database) -> int:
-    """Take every job whose owner stopped renewing, and return how many."""
+def sweep(database: Database, *, grace_seconds: float = 0.0) -> int:
+    """Take every job whose owner stopped renewing, and return how many; none so soon after PostgreSQL's start."""
     with database.session() as session:
-        expired = repository.lock_expired(session, limit=_BATCH)
+        expired = repository.lock_expired(session, limit=_BATCH, grace_seconds=grace_seconds)
         for job in expired:
             log.warning("lease expired", extra={"job_id": job.id, "owner": job.owner, "attempt": job.attempt})
             expire(session, job)
+        if expired:
+            hit("in_sweep")
+    if expired:
+        hit("after_sweep")
     return len(expired)
 
 

@@ -7,16 +7,16 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from services.config import Settings
 from services.db.engine import Database, is_outage
+from services.failpoints import hit
 from services.forkserver.client import ForkServer
 from services.jobs.claims import Claim, claim_next
 from services.queue import Doorbell
-from worker.recovery import sweep
+from worker.recovery import RESTART_GRACE_SECONDS, sweep
 from worker.supervisor import DRAIN_GRACE_SECONDS, Site, supervise
 
 TRAINER = "worker.trainer.main"
@@ -37,7 +37,7 @@ class Slot:
         self._doorbell = Doorbell(settings.redis_url)
         self._owner = f"{socket.gethostname()}/{os.getpid()}"
         self._site = Site(
-            database=Database(settings.database_url, pool_size=2),
+            database=Database(settings.database_url, pool_size=2, idle_transaction_seconds=settings.lease_seconds),
             settings=settings,
             fork_server=ForkServer(preload=[TRAINER, WARM]),
             draining=draining,
@@ -71,12 +71,17 @@ class Slot:
 
     def _claim(self) -> Claim | None:
         with self._site.database.session() as session:
-            return claim_next(
+            claim = claim_next(
                 session,
                 owner=self._owner,
                 devices=self._settings.device_classes,
                 lease_seconds=self._settings.lease_seconds,
             )
+            if claim is not None:
+                hit("in_claim")
+        if claim is not None:
+            hit("after_claim")
+        return claim
 
     def _tell_sweep(self, claim: Claim) -> None:
         """Let the sweep of a trial go on at once; it would within seconds anyway."""
@@ -88,6 +93,8 @@ class Slot:
         while not self._closed.wait(self._settings.database_poll_seconds):
             if self._busy.locked() or self._draining():
                 continue
-            with suppress(OperationalError, InterfaceError):  # `work` says that the database is away
-                sweep(self._site.database)
+            try:
+                sweep(self._site.database, grace_seconds=RESTART_GRACE_SECONDS)
+            except DBAPIError as error:
+                log.warning("no sweep: %s", error.orig)
             self.work()

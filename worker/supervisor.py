@@ -19,7 +19,9 @@ from services.datasets.builtin import materialise
 from services.datasets.data_file import DataFile
 from services.datasets.fetch import fetch
 from services.db.engine import Database
-from services.errors import ChunkCorrupt, Fenced, ModelwrightError, NotFound, TrainingFailure
+from services.disk import is_disk_full, storage_full
+from services.errors import ChunkCorrupt, Fenced, ModelwrightError, NotFound, StorageFull, TrainingFailure
+from services.failpoints import hit
 from services.forkserver.child import Child
 from services.forkserver.client import ForkServer
 from services.forkserver.limits import Limits
@@ -28,12 +30,11 @@ from services.jobs.claims import Claim
 from worker.journal import Journal
 from worker.lease import Lease
 from worker.scratch import Scratch
+from worker.watchdog import Watchdog
 
 TARGET = "worker.trainer.main:run"
 CANCEL_GRACE_SECONDS = 10.0
 DRAIN_GRACE_SECONDS = 30.0
-STALL_SECONDS = 300.0
-RUNTIME_GRACE_SECONDS = 60.0
 _GRACE_SECONDS = {"cancel": CANCEL_GRACE_SECONDS, "pause": DRAIN_GRACE_SECONDS}
 _LISTEN_SECONDS = 0.1
 
@@ -57,13 +58,24 @@ def supervise(site: Site, claim: Claim) -> None:
     log.info("attempt begins", extra=ids)
     lease = Lease(site.database, claim, site.settings)
     try:
-        with Scratch(site.settings.scratch_dir, claim) as scratch:
-            settle = Supervisor(site, lease, scratch).run()
-        lease.write(settle)
+        settle = _attempt(site, lease)
+        hit("before_outcome")
+        lease.write(settle, when_full=True)
     except Fenced as fenced:
         log.warning("attempt abandoned: %s", fenced, extra=ids)
     else:
+        hit("after_outcome")
         log.info("attempt settled", extra=ids)
+
+
+def _attempt(site: Site, lease: Lease) -> Settle:
+    """Train in a scratch folder that is gone afterwards, and return how to settle the claim."""
+    try:
+        with Scratch(site.settings.scratch_dir, lease.claim) as scratch:
+            return Supervisor(site, lease, scratch).run()
+    except OSError as error:  # not even that folder could be made
+        failure = _broken(error)
+        return lambda session: outcomes.finish_failed(session, lease.claim, failure)
 
 
 class Supervisor:
@@ -101,6 +113,7 @@ class Supervisor:
     def _spawn(self) -> Child:
         job = self._prepare()
         self._scratch.write_job(job)
+        hit("before_spawn")
         return self._site.fork_server.spawn(
             TARGET, job, limits=self._limits(), directory=self._scratch.directory, log=self._scratch.log
         )
@@ -116,6 +129,7 @@ class Supervisor:
             "job_id": self._claim.job_id,
             "attempt": self._claim.attempt,
             **resolved,
+            "failpoint": self._site.settings.failpoint if self._claim.attempt == 1 else "",
             "data": {**resolved["data"], "file": str(data.path), "sha256": data.sha256},
             "device": resolved["resources"]["device"],
             "threads": self._site.settings.trainer_threads,
@@ -178,18 +192,20 @@ class Supervisor:
 
     def _drive(self, child: Child) -> Settle:
         """Listen, write down, renew, and pass on instructions until the trainer has ended."""
-        deadline = time.monotonic() + self._claim.resolved["max_runtime_seconds"] + RUNTIME_GRACE_SECONDS
-        heard = time.monotonic()
+        watchdog = Watchdog(
+            stall_seconds=self._site.settings.stall_seconds,
+            runtime_seconds=self._claim.resolved["max_runtime_seconds"],
+        )
         while True:
             events = child.receive(_LISTEN_SECONDS)
-            heard = time.monotonic() if events else heard
+            watchdog.heard(events, listened_seconds=_LISTEN_SECONDS)
             if self._journal.record(events):
                 return self._ended(self._journal.last)
             if child.ended:
                 return self._died(child)
             self._lease.pulse()
             self._instruct(child)
-            _check_alive(heard, deadline)
+            watchdog.check(paused_seconds=self._lease.paused_seconds)
 
     def _instruct(self, child: Child) -> None:
         """Tell the trainer to stop where that was asked for; kill one that does not."""
@@ -240,29 +256,12 @@ class Supervisor:
         return lambda session: outcomes.finish_failed(session, self._claim, failure)
 
 
-def _check_alive(heard: float, deadline: float) -> None:
-    """Raise the failure of a trainer that hangs or outstays its time."""
-    now = time.monotonic()
-    if now - heard > STALL_SECONDS:
-        raise TrainingFailure(
-            f"The trainer said nothing for {STALL_SECONDS:.0f} s.",
-            code="stalled",
-            failure_class="infrastructure",
-            retryable=True,
-            hint="Look for a loop in `forward` that may not end, or for a single step that takes minutes.",
-        )
-    if now > deadline:
-        raise TrainingFailure(
-            "The trainer did not stop at max_runtime_seconds.",
-            code="timeout",
-            failure_class="user",
-            retryable=False,
-            hint="Raise max_runtime_seconds, or train for fewer steps.",
-        )
-
-
 def _broken(error: Exception) -> TrainingFailure:
     """Return the failure of an attempt that broke in our own hands; its traceback is in the worker's log."""
+    if isinstance(error, StorageFull):
+        return storage_full("There is no room left in the database to store what training made.")
+    if is_disk_full(error):
+        return storage_full("There is no room left on the worker's disk.")
     detail = error.detail if isinstance(error, ModelwrightError) else "The worker could not run this attempt."
     return TrainingFailure(
         detail, code="worker_error", failure_class="infrastructure", retryable=True, hint="The job is tried again."

@@ -8,6 +8,7 @@ from functools import cache
 
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
 
+from services import failpoints
 from services.db.engine import Database
 from services.logging import configure_logging
 from services.queue import RING, Doorbell
@@ -49,6 +50,7 @@ def run_fetches() -> None:
 @worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _prepare(**_: object) -> None:
     configure_logging(settings.log_level)
+    failpoints.arm(settings.failpoint)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
 
 

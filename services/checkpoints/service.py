@@ -177,8 +177,9 @@ def restore(database: Database, *, job_id: str, directory: Path) -> tuple[dict[s
     for checkpoint in candidates:
         try:
             _write_files(database, checkpoint, directory)
-        except ChunkCorrupt:
+        except ChunkCorrupt as damage:
             corrupt.append(checkpoint.id)
+            _empty_damaged(database, checkpoint, damage)
             shutil.rmtree(directory, ignore_errors=True)
             continue
         return view(checkpoint), corrupt
@@ -217,6 +218,12 @@ def _write_files(database: Database, checkpoint: Checkpoint, directory: Path) ->
             with (directory / name).open("wb") as file:
                 for run in chunks.runs(repository.refs(session, checkpoint_id=checkpoint.id, file=name)):
                     file.write(chunks.read_run(session, tenant_id=checkpoint.tenant_id, run=run))
+
+
+def _empty_damaged(database: Database, checkpoint: Checkpoint, damage: ChunkCorrupt) -> None:
+    if damage.sha256 is not None:
+        with database.session() as session:
+            chunks.empty_damaged(session, tenant_id=checkpoint.tenant_id, sha256=damage.sha256)
 
 
 def get_row(session: Session, *, tenant_id: str, checkpoint_id: str) -> Checkpoint:

@@ -10,9 +10,10 @@ from typing import Any
 
 from services.checkpoints import repository
 from services.checkpoints.service import WEIGHTS
+from services.db.clock import new_row_id
 from services.db.engine import Database
 from services.db.models import Checkpoint
-from services.identifiers import new_id
+from services.failpoints import hit
 from services.jobs.claims import Claim, lock_claimed
 from services.jobs.states import add_event, touch
 from services.storage import layout
@@ -42,11 +43,11 @@ def store(database: Database, claim: Claim, snapshot: Snapshot, *, keep: int) ->
     """
     refs = {snapshot.directory / name: layout.chunk_refs(snapshot.directory / name) for name in snapshot.files}
     upload_chunks(database, tenant_id=claim.tenant_id, refs=refs)
+    hit("after_chunks")
     weights = snapshot.directory / WEIGHTS
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     checkpoint = Checkpoint(
-        id=new_id("ckpt"),
         tenant_id=claim.tenant_id,
         job_id=claim.job_id,
         step=snapshot.step,
@@ -67,6 +68,7 @@ def store(database: Database, claim: Claim, snapshot: Snapshot, *, keep: int) ->
         if stored is not None:  # an earlier attempt's, which this one did not resume from: it was found corrupt
             session.delete(stored)
             session.flush()
+        checkpoint.id = new_row_id(session, "ckpt")
         repository.insert_manifest(session, checkpoint, {path.name: of_file for path, of_file in refs.items()})
         if snapshot.best:
             repository.mark_best(session, checkpoint)
@@ -75,4 +77,7 @@ def store(database: Database, claim: Claim, snapshot: Snapshot, *, keep: int) ->
         job.barren_attempts = 0
         touch(job)
         add_event(session, job, "job.checkpoint", {"checkpoint_id": checkpoint.id, "step": snapshot.step})
-        return checkpoint.id
+        session.flush()
+        hit("in_manifest")
+    hit("after_manifest")
+    return checkpoint.id

@@ -16,9 +16,10 @@ from services.datasets.catalog import DATASETS, DatasetInfo
 from services.datasets.remote_address import resolve_now
 from services.datasets.schema import FORMATS, DatasetRequest
 from services.datasets.views import brief_view, builtin_view, view
+from services.db.clock import new_row_id
 from services.db.dataset_models import Dataset
 from services.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound, Problem, QuotaExceeded, UnsupportedFormat
-from services.identifiers import check_id, new_id
+from services.identifiers import check_id
 from services.pages import Page
 from services.training.problems import nearest, problems_from
 
@@ -86,7 +87,7 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
     if request.url is not None:
         resolve_now(request.url, settings)
     dataset = Dataset(
-        id=new_id("ds"),
+        id=new_row_id(session, "ds"),
         tenant_id=tenant_id,
         name=request.name or (request.format or "inline"),
         format=request.format or "json",

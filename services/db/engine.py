@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Cursor
+from psycopg.errors import DiskFull
 from psycopg.pq import Format
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import ExecutionContext
@@ -25,6 +26,9 @@ _CONNECT_ARGUMENTS = {
     "application_name": "modelwright",
 }
 
+IDLE_TRANSACTION_SECONDS = 600.0
+"""No transaction of ours waits so long for its own process: one that does belongs to a frozen one, and holds locks."""
+
 BINARY = {"binary": True}
 """Execution options for reading many bytes: in text form PostgreSQL sends two digits for each, five times as slowly."""
 
@@ -32,6 +36,11 @@ BINARY = {"binary": True}
 def is_outage(error: DBAPIError) -> bool:
     """Whether the server was away or refused to work, so that the same statement may succeed in a moment."""
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def is_full(error: DBAPIError) -> bool:
+    """Whether the server has no room left on its disk."""
+    return isinstance(error.orig, DiskFull)
 
 
 class Database:
@@ -42,10 +51,18 @@ class Database:
     a fifth of a read.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 10, idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS
+    ) -> None:
         self.url = url
+        # Else a process that froze within a transaction would keep its job's row from every sweeper.
+        idle = f"-c idle_in_transaction_session_timeout={max(1, round(idle_transaction_seconds * 1000))}"
         self.engine = create_engine(
-            url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=False, connect_args=_CONNECT_ARGUMENTS
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=False,
+            connect_args={**_CONNECT_ARGUMENTS, "options": idle},
         )
         self._writer = sessionmaker(self.engine, expire_on_commit=False)
         self._read_engine = create_engine(

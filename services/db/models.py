@@ -121,6 +121,7 @@ class Job(Base):
     phase: Mapped[str | None]
     reason: Mapped[str | None]
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    format: Mapped[int] = mapped_column(SmallInteger, server_default="1")
     device: Mapped[str] = mapped_column(server_default="auto")
     request: Mapped[dict[str, Any]] = mapped_column(JSON)
     resolved: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -139,6 +140,7 @@ class Job(Base):
     epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
     owner: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
+    last_write: Mapped[str | None]
     cancel_requested_at: Mapped[datetime | None]
     checkpoint_days: Mapped[int | None] = mapped_column(Integer)
     webhook_id: Mapped[str | None] = mapped_column(ForeignKey("webhook.id", ondelete="SET NULL"))

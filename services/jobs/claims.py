@@ -15,6 +15,10 @@ from services.errors import Fenced
 from services.jobs import repository
 from services.jobs.states import add_event, appended, transition_entry
 
+FORMAT = 1
+"""The newest form of a resolved job that this version writes and can run. Raise it with the first job that an older
+worker would run wrongly: during an upgrade that worker passes such jobs over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -43,7 +47,7 @@ def claim_next(session: Session, *, owner: str, devices: Sequence[str], lease_se
     """
     first = (
         select(Job.id)
-        .where(Job.state == "queued", Job.device.in_(["auto", *devices]))
+        .where(Job.state == "queued", Job.device.in_(["auto", *devices]), Job.format <= FORMAT)
         .order_by(Job.priority.desc(), Job.created_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -103,6 +107,17 @@ def read_control(session: Session, claim: Claim) -> Control:
     if row is None:
         raise Fenced()
     return Control(row.cancel_requested_at is not None, pause_requested=row.state == "pausing")
+
+
+def mark_written(session: Session, claim: Claim, mark: str) -> None:
+    """Leave the mark of a write in the transaction that makes it."""
+    marked = update(Job).where(Job.id == claim.job_id, Job.epoch == claim.epoch).values(last_write=mark)
+    session.execute(marked.execution_options(synchronize_session=False))
+
+
+def was_written(session: Session, claim: Claim, mark: str) -> bool:
+    """Tell whether the write with this mark was committed; one that is about to be is waited for."""
+    return session.scalar(select(Job.last_write).where(Job.id == claim.job_id).with_for_update()) == mark
 
 
 def lock_claimed(session: Session, claim: Claim) -> Job:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from services.db.models import TERMINAL_STATES, Job
 from services.errors import Fenced, TrainingFailure
 from services.estimates.record import Pace, record
+from services.failpoints import hit
 from services.jobs import repository
 from services.jobs.claims import Claim, lock_claimed
 from services.jobs.states import add_event, touch, transition
@@ -37,6 +38,7 @@ def finish_succeeded(session: Session, claim: Claim, *, reason: str | None, pace
     if job is None:
         return
     transition(session, job, "succeeded", reason=reason)
+    hit("in_outcome")
     if pace is not None and claim.attempt == 1:
         record(session, job_id=job.id, resolved=claim.resolved, pace=pace, whole=reason is None)
 
@@ -94,12 +96,29 @@ def _fail(session: Session, job: Job, failure: TrainingFailure) -> None:
         return _cancel(session, job)
     if not failure.retryable:
         return _end(session, job, failure)
+    if failure.code == "storage_full":
+        return _rest(session, job, failure)
+    if failure.code == "stalled" and repository.has_failed_by(session, job_id=job.id, code=failure.code):
+        return _end(session, job, _final(failure))
     job.crashes += 1
     job.barren_attempts += 1
     if job.crashes >= MAX_CRASHES or job.barren_attempts >= MAX_BARREN_ATTEMPTS:
         return _end(session, job, _gave_up(job, failure))
     add_event(session, job, "job.attempt_failed", {"attempt": job.attempt, "error": failure.to_dict()})
     return _requeue(session, job, failure.code)
+
+
+def _rest(session: Session, job: Job, failure: TrainingFailure) -> None:
+    """Pause a job that found no room to write: trying again would not make any, and is no crash of the job's."""
+    add_event(session, job, "job.storage_full", {"attempt": job.attempt, "error": failure.to_dict()})
+    if job.state != "pausing":
+        transition(session, job, "pausing", reason=failure.code)
+    transition(session, job, "paused", reason=failure.code)
+
+
+def _final(failure: TrainingFailure) -> TrainingFailure:
+    """Return the failure as the job's last."""
+    return TrainingFailure.from_dict({**failure.to_dict(), "retryable": False})
 
 
 def _gave_up(job: Job, last: TrainingFailure) -> TrainingFailure:

@@ -56,13 +56,15 @@ def page(
     return list(session.scalars(_filtered(tenant_id, after, states, labels).order_by(Job.id.desc()).limit(limit)))
 
 
-def lock_expired(session: Session, *, limit: int) -> list[Job]:
-    """Return jobs whose lease ran out, locked; those that another sweeper holds are skipped."""
-    return list(
-        session.scalars(
-            select(Job).where(Job.lease_expires_at < func.now()).limit(limit).with_for_update(skip_locked=True)
-        )
-    )
+def lock_expired(session: Session, *, limit: int, grace_seconds: float) -> list[Job]:
+    """Return jobs whose lease ran out, locked; those that another sweeper holds are skipped.
+
+    None within ``grace_seconds`` of PostgreSQL's start: nobody could renew while it was away, and its owners are on
+    their way back.
+    """
+    expired = select(Job).where(Job.lease_expires_at < func.now())
+    returned = func.pg_postmaster_start_time() < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace_seconds)
+    return list(session.scalars(expired.where(returned).limit(limit).with_for_update(skip_locked=True)))
 
 
 def unanswered(session: Session, *, seconds: float, limit: int) -> list[tuple[str, str]]:
@@ -96,6 +98,12 @@ def events(session: Session, *, job_id: str, after: int = 0, limit: int | None =
     """
     query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.sequence > after)
     return list(session.scalars(query.order_by(JobEvent.sequence).limit(limit)))
+
+
+def has_failed_by(session: Session, *, job_id: str, code: str) -> bool:
+    """Return whether an attempt at the job has ended with this failure, and another was made."""
+    failed = select(JobEvent.sequence).where(JobEvent.job_id == job_id, JobEvent.type == "job.attempt_failed")
+    return session.scalar(select(failed.where(JobEvent.data["error"]["code"].astext == code).exists())) or False
 
 
 def event_sequence(session: Session, *, job_id: str, event_id: str) -> int | None:

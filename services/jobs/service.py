@@ -12,12 +12,14 @@ from services.checkpoints.service import tensor_shapes
 from services.config import Settings
 from services.datasets.stored import OwnDatasets
 from services.db.after_commit import after_commit
+from services.db.clock import new_row_id
 from services.db.models import Job
 from services.errors import QuotaExceeded
 from services.estimates.service import Subject, estimate
+from services.failpoints import hit
 from services.idempotency import service as idempotency
-from services.identifiers import new_id
 from services.jobs import repository
+from services.jobs.claims import FORMAT
 from services.jobs.plan import FindDocument, Plan, make_plan
 from services.jobs.queries import get_job, list_jobs
 from services.jobs.states import add_event, transition_entry
@@ -72,6 +74,8 @@ def submit(
     view = job_view(job)
     if idempotency_key is not None:
         idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
+    session.flush()
+    hit("in_submit")
     after_commit(session, partial(doorbell.ring, job.id, plan.device))
     return Submission(view, replayed=False)
 
@@ -130,11 +134,12 @@ def _insert(
     expected: dict[str, Any],
 ) -> Job:
     job = Job(
-        id=new_id("job"),
+        id=new_row_id(session, "job"),
         tenant_id=tenant_id,
         name=plan.request.name,
         labels=plan.request.labels,
         priority=plan.request.priority,
+        format=FORMAT,
         device=plan.device,
         request=body,
         resolved=plan.resolved,

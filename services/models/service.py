@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from services.db.clock import new_row_id
 from services.db.models import Model
 from services.definition import Definition, check
 from services.errors import InvalidRequest, NotFound, Problem
-from services.identifiers import check_id, new_id
+from services.identifiers import check_id
 from services.models import repository
 from services.pages import Page, timestamp
 from services.preflight import Preflight
@@ -36,7 +37,7 @@ def create_model(session: Session, *, tenant_id: str, document: Mapping[str, Any
     known = repository.find_by_content(session, tenant_id=tenant_id, sha256=definition.sha256)
     if known is not None:
         return Posted(view(known), created=False)
-    row = {"id": new_id("mdl"), "tenant_id": tenant_id, **_portrayed(definition, preflight)}
+    row = {"id": new_row_id(session, "mdl"), "tenant_id": tenant_id, **_portrayed(definition, preflight)}
     created = repository.insert_unless_there(session, row)
     kept = repository.find_by_content(session, tenant_id=tenant_id, sha256=definition.sha256)
     if kept is None:

@@ -32,7 +32,8 @@ def missing(session: Session, *, tenant_id: str, hashes: Iterable[bytes]) -> set
     wanted = set(hashes)
     stored = session.scalars(
         text(
-            "UPDATE chunk SET created_at = now() WHERE tenant_id = :tenant AND sha256 = ANY(:hashes) RETURNING sha256"
+            "UPDATE chunk SET created_at = now() WHERE tenant_id = :tenant AND sha256 = ANY(:hashes) "
+            "AND octet_length(data) = size_bytes RETURNING sha256"
         ),
         {"tenant": tenant_id, "hashes": list(wanted)},
     )
@@ -40,13 +41,16 @@ def missing(session: Session, *, tenant_id: str, hashes: Iterable[bytes]) -> set
 
 
 def put(session: Session, *, tenant_id: str, chunks: Sequence[bytes]) -> None:
-    """Store chunks; one that is already there is left as it is."""
-    rows = [
-        {"tenant_id": tenant_id, "sha256": hashlib.sha256(data).digest(), "size_bytes": len(data), "data": data}
-        for data in chunks
-    ]
+    """Store chunks; one that is already there is left as it is, unless it was found damaged."""
+    named = sorted((hashlib.sha256(data).digest(), data) for data in chunks)  # in one order: no two wait for each other
+    rows = [{"tenant_id": tenant_id, "sha256": name, "size_bytes": len(data), "data": data} for name, data in named]
     if rows:
-        session.execute(insert(Chunk).on_conflict_do_nothing(), rows)
+        new = insert(Chunk)
+        emptied = func.octet_length(Chunk.data) != new.excluded.size_bytes
+        again = new.on_conflict_do_update(
+            index_elements=[Chunk.tenant_id, Chunk.sha256], set_={"data": new.excluded.data}, where=emptied
+        )
+        session.execute(again, rows)
 
 
 def read(session: Session, *, tenant_id: str, ref: ChunkRef) -> bytes:
@@ -57,6 +61,17 @@ def read(session: Session, *, tenant_id: str, ref: ChunkRef) -> bytes:
     """
     query = select(Chunk.data).where(Chunk.tenant_id == tenant_id, Chunk.sha256 == ref.sha256)
     return _verified(session.scalar(query, execution_options=BINARY), ref)
+
+
+def empty_damaged(session: Session, *, tenant_id: str, sha256: bytes) -> None:
+    """Empty a chunk whose bytes are not what its name says, so that whoever stores them again really does.
+
+    A resumed job makes the very bytes again that it lost; found by their name, they would be taken for stored.
+    """
+    session.execute(
+        text("UPDATE chunk SET data = '' WHERE tenant_id = :tenant AND sha256 = :name AND sha256(data) <> :name"),
+        {"tenant": tenant_id, "name": sha256},
+    )
 
 
 def runs(refs: Iterable[ChunkRef]) -> Iterator[list[ChunkRef]]:
@@ -113,7 +128,7 @@ def collect_garbage(session: Session, *, older_than_seconds: float = 86_400, lim
 
 def _verified(data: bytes | None, ref: ChunkRef) -> bytes:
     if data is None:
-        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is missing.")
+        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is missing.", sha256=ref.sha256)
     if len(data) != ref.size_bytes or hashlib.sha256(data).digest() != ref.sha256:
-        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is corrupt.")
+        raise ChunkCorrupt(f"Chunk {ref.sha256.hex()} is corrupt.", sha256=ref.sha256)
     return bytes(data)

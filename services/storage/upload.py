@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from services.db.engine import Database
+from services.failpoints import hit
 from services.storage import chunks, layout
 from services.storage.chunks import ChunkRef
 
@@ -23,6 +24,7 @@ def upload_chunks(database: Database, *, tenant_id: str, refs: Mapping[Path, lis
         contents = [layout.read_span(path, ref) for path, ref in batch]
         with database.session() as session:
             chunks.put(session, tenant_id=tenant_id, chunks=contents)
+            hit("in_chunks")
 
 
 def _batches(places: Iterable[_Place]) -> Iterator[list[_Place]]:

@@ -10,10 +10,11 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from services.db.after_commit import after_commit
+from services.db.clock import new_row_id
 from services.db.sweep_models import ENDED_SWEEP_STATES, Sweep
 from services.errors import AlreadyTerminal, InvalidRequest, NotFound, Problem, QuotaExceeded
 from services.idempotency import service as idempotency
-from services.identifiers import check_id, new_id
+from services.identifiers import check_id
 from services.pages import Page
 from services.preflight import Preflight
 from services.queue import Doorbell
@@ -57,7 +58,9 @@ def create(
             return Creation(answer, replayed=True)
     resolved, _ = resolve(session, tenant_id, body, preflight)
     _check_quota(session, tenant_id)
-    sweep = Sweep(id=new_id("swp"), tenant_id=tenant_id, name=body.get("name"), request=body, resolved=resolved)
+    sweep = Sweep(
+        id=new_row_id(session, "swp"), tenant_id=tenant_id, name=body.get("name"), request=body, resolved=resolved
+    )
     session.add(sweep)
     session.flush()
     view = sweep_view(sweep, {}, None, None, [])

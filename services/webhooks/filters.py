@@ -19,6 +19,7 @@ JOB_EVENTS = (
     "job.checkpoint_corrupt",
     "job.attempt_failed",
     "job.lease_expired",
+    "job.storage_full",
 )
 FILTERS = (
     "*",

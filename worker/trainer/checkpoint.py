@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from services.errors import TrainingFailure
+from services.failpoints import hit
 from worker.trainer.packing import pack, unpack
 from worker.trainer.tensor_file import write_tensors
 
@@ -132,10 +133,9 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     for leftover in (partial, final):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
-    sums = {
-        WEIGHTS: write_tensors(partial / WEIGHTS, snapshot.weights, _metadata(snapshot)),
-        STATE: write_tensors(partial / STATE, snapshot.tensors, {"format": "pt"}),
-    }
+    sums = {WEIGHTS: write_tensors(partial / WEIGHTS, snapshot.weights, _metadata(snapshot))}
+    hit("in_checkpoint_files")
+    sums[STATE] = write_tensors(partial / STATE, snapshot.tensors, {"format": "pt"})
     meta = {
         "format": FORMAT,
         "step": snapshot.step,
@@ -148,6 +148,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     _flush_folder(partial)
     partial.rename(final)
     _flush_folder(folder)
+    hit("after_checkpoint_files")
     return final
 
 

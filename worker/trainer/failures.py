@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from types import TracebackType
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from services.definition import guards
 from services.definition.problems import Place
+from services.disk import is_disk_full, storage_full
 from services.errors import InvalidRequest, TrainingFailure, user_failure
 from services.modules.build import place_of_error
 
@@ -76,10 +76,11 @@ def _out_of_memory(batch_size: int) -> TrainingFailure:
 
 
 def _operating_system(error: OSError) -> TrainingFailure:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if is_disk_full(error):
+        return storage_full("There is no room left on the worker's disk to write checkpoints.")
     return TrainingFailure(
-        "There is no room left to store checkpoints." if full else f"Input or output failed: {error.strerror}.",
-        code="storage_full" if full else "io_error",
+        f"Input or output failed: {error.strerror}.",
+        code="io_error",
         failure_class="infrastructure",
         retryable=True,
         hint="The job goes on from its last checkpoint.",

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch._dynamo  # noqa: F401 - an optimizer imports it at its first step, for two seconds: better before the fork
 
+from services import failpoints
 from services.errors import TrainingFailure
 from services.modules import build
 from worker.trainer.assembly import Build, assemble
@@ -35,12 +36,14 @@ def _train(payload: Mapping[str, Any], line: Line, build: Build, ranks: Ranks) -
     """Be one of the processes that train the job."""
     trainer: Trainer | None = None
     try:
+        failpoints.arm(payload.get("failpoint", ""))
         trainer = assemble(Job.from_payload(payload), line, build, ranks)
         trainer.control.install_signals()
         ending = trainer.run()
     except Exception as error:  # noqa: BLE001 - every failure ends as an event; the traceback goes to the log
         cause = ranks.cause(error)  # whoever only lost contact with one that failed ends here, without a word
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # the log lies on the disk that may be full
+            traceback.print_exc()
         _report(cause, trainer, payload, line)
         return FAILURE
     line.emit({"event": "finished", "outcome": ending.outcome, "reason": ending.reason, "step": trainer.step})

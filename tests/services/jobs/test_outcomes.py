@@ -7,7 +7,8 @@ from services.db.engine import Database
 from services.errors import FailureClass, TrainingFailure
 from services.jobs import outcomes
 from services.jobs.claims import Claim, lock_claimed
-from services.jobs.steering import request_cancel, request_pause
+from services.jobs.steering import request_cancel, request_pause, resume
+from services.queue import Doorbell
 from tests.factories import add_job, claim, read_job
 
 
@@ -42,6 +43,37 @@ def test_two_deaths_in_a_row_without_a_new_checkpoint_end_the_job(database: Data
     assert job.error is not None
     assert job.error["code"] == "worker_crashed_repeatedly"
     assert job.error["class"] == "infrastructure"
+
+
+def test_a_trainer_that_hangs_twice_ends_the_job_as_stalled(database: Database, tenant_id: str) -> None:
+    job_id = add_job(database, tenant_id)
+    for expected in ("queued", "failed"):
+        _fail(database, _started(database), "infrastructure", retryable=True, code="stalled")
+        assert read_job(database, job_id).state == expected
+        with database.session() as session:  # not even checkpoints in between earn it a third try
+            session.execute(text("UPDATE job SET barren_attempts = 0"))
+    error = read_job(database, job_id).error
+    assert error is not None
+    assert (error["code"], error["retryable"], error["hint"]) == ("stalled", False, "mend it")
+
+
+def test_a_job_that_finds_no_room_rests_and_has_not_crashed(database: Database, tenant_id: str) -> None:
+    job_id = add_job(database, tenant_id)
+    for begin in (claim, _started):
+        _fail(database, begin(database), "infrastructure", retryable=True, code="storage_full")
+        job = read_job(database, job_id)
+        assert (job.state, job.reason, job.error, job.crashes, job.owner) == ("paused", "storage_full", None, 0, None)
+        with database.session() as session:
+            resume(session, tenant_id=tenant_id, job_id=job_id, doorbell=Silent())
+
+
+def test_a_job_that_is_cancelled_while_there_is_no_room_is_cancelled(database: Database, tenant_id: str) -> None:
+    job_id = add_job(database, tenant_id)
+    owner = _started(database)
+    with database.session() as session:
+        request_cancel(session, tenant_id=tenant_id, job_id=job_id)
+    _fail(database, owner, "infrastructure", retryable=True, code="storage_full")
+    assert read_job(database, job_id).state == "cancelled"
 
 
 def test_deaths_that_make_progress_are_retried_five_times(database: Database, tenant_id: str) -> None:
@@ -151,9 +183,19 @@ def _started(database: Database) -> Claim:
     return owner
 
 
-def _fail(database: Database, owner: Claim, failure_class: FailureClass, *, retryable: bool) -> None:
-    failure = TrainingFailure(
-        "It broke.", code="broken", failure_class=failure_class, retryable=retryable, hint="mend it"
-    )
+def _fail(
+    database: Database, owner: Claim, failure_class: FailureClass, *, retryable: bool, code: str = "broken"
+) -> None:
+    failure = TrainingFailure("It broke.", code=code, failure_class=failure_class, retryable=retryable, hint="mend it")
     with database.session() as session:
         outcomes.finish_failed(session, owner, failure)
+
+
+class Silent(Doorbell):
+    """Rings nobody."""
+
+    def __init__(self) -> None:
+        pass
+
+    def ring(self, job_id: str, device: str) -> bool:
+        return False

@@ -1,0 +1,1 @@
+"""The fault table of the design, with real processes."""
