@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 _armed: dict[str, Callable[[], None]] = {}
 
@@ -41,7 +42,9 @@ def _fire(name: str) -> None:
 
 def _kill() -> None:
     """Die as a machine does: without a word, and with the whole process group."""
-    os.killpg(0, signal.SIGKILL)
+    with suppress(PermissionError):  # a trainer's filter lets it signal itself alone
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _stop() -> None:

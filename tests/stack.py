@@ -50,11 +50,8 @@ class Stack:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.client = httpx.Client(timeout=30)
 
-    def start_api(self, *launcher: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start the API, make a key, and wait until it answers; the client asks this one from now on.
-
-        ``launcher`` is a module, with its arguments, that runs the module behind it.
-        """
+    def start_api(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the API, make a key, and wait until it answers; the client asks this one from now on."""
         made = subprocess.run(
             [sys.executable, "-m", "services.tenants.bootstrap", "--tenant", "default", "--print-key"],
             env=self.environment,
@@ -65,7 +62,7 @@ class Stack:
         key = json.loads(made.stdout)["api_key"]
         port = free_port()
         options = ["--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
-        api = self.spawn("-m", *launcher, "uvicorn", "api.main:app", *options, **environment)
+        api = self.spawn("-m", "uvicorn", "api.main:app", *options, **environment)
         url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
         until(self._healthy, seconds=60, what=self.logs)

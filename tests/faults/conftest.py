@@ -48,5 +48,5 @@ def service(environment_of_module: dict[str, str], tmp_path_factory: pytest.Temp
 def undisturbed(service: Stack) -> str:
     """The checksum of the final weights of `long_job` when nothing goes wrong."""
     job_id = service.submit(long_job())
-    assert service.wait(job_id)["state"] == "succeeded"
+    assert service.wait(job_id, seconds=150)["state"] == "succeeded"
     return service.final_sha256(job_id)

@@ -21,9 +21,15 @@ def events(stack: Stack, job_id: str, kind: str | None = None) -> list[JobEvent]
     return [event for event in found if kind is None or event.type == kind]
 
 
+def told(stack: Stack, job_id: str) -> str:
+    """Return what is known of a job, for the message of a test that waited in vain."""
+    lines = [f"{event.created_at} {event.type} {event.data}" for event in events(stack, job_id)] if job_id else []
+    return "\n".join([*lines, stack.logs()])
+
+
 def wait_for_checkpoint(stack: Stack, job_id: str, after_step: int = 0) -> int:
     """Wait until a checkpoint of a later step is listed, and return its step."""
-    until(lambda: stack.stored_step(job_id) > after_step, seconds=60, what=stack.logs)
+    until(lambda: stack.stored_step(job_id) > after_step, seconds=150, what=lambda: told(stack, job_id))
     return stack.stored_step(job_id)
 
 

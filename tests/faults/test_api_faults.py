@@ -14,6 +14,9 @@ import pytest
 from tests.faults.jobs import assert_continuous
 from tests.stack import Stack, digits_job, kill
 
+pytestmark = pytest.mark.timeout(400)  # a busy machine takes a minute to import torch in each worker
+
+
 WIDE = "Sequential(Linear(64, 6000), ReLU(), Linear(6000, 600), ReLU(), Linear(600, 10))"
 """A checkpoint of some 16 MB: more than all buffers between API and client hold."""
 
@@ -56,7 +59,7 @@ def test_a_post_whose_api_died_is_repeated_with_its_key_and_makes_one_job(stack:
 def test_a_download_whose_api_died_goes_on_where_it_stopped(stack: Stack) -> None:
     api = stack.start_api()
     job_id = stack.submit(digits_job(1, model=WIDE))
-    assert stack.wait(job_id)["state"] == "succeeded"
+    assert stack.wait(job_id, seconds=150)["state"] == "succeeded"
     checkpoint = stack.client.get(f"/v1/jobs/{job_id}/checkpoints").json()["data"][0]
     path, got = checkpoint["links"]["content"], b""
     with pytest.raises(httpx.TransportError), stack.client.stream("GET", path) as answer:

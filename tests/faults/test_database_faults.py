@@ -23,6 +23,8 @@ from tests.faults.jobs import assert_continuous, events, long_job, wait_for_chec
 from tests.faults.proxy import Proxy
 from tests.stack import Stack, digits_job, until
 
+pytestmark = pytest.mark.timeout(400)  # a busy machine takes a minute to import torch in each worker
+
 
 @dataclass
 class Site:
@@ -66,7 +68,7 @@ def site(environment_of_module: dict[str, str], tmp_path_factory: pytest.TempPat
 def undisturbed(site: Site) -> str:
     """The checksum of the final weights of `long_job` when nothing goes wrong."""
     job_id = site.stack.submit(long_job())
-    assert site.stack.wait(job_id)["state"] == "succeeded"
+    assert site.stack.wait(job_id, seconds=150)["state"] == "succeeded"
     return site.stack.final_sha256(job_id)
 
 

@@ -14,6 +14,8 @@ from tests.faults.jobs import assert_continuous, long_job, wait_for_checkpoint
 from tests.faults.proxy import Proxy
 from tests.stack import Stack, digits_job, until
 
+pytestmark = pytest.mark.timeout(400)  # a busy machine takes a minute to import torch in each worker
+
 
 @dataclass
 class Site:

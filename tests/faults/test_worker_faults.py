@@ -13,8 +13,10 @@ from sqlalchemy import text
 
 from services.jobs.claims import FORMAT
 from services.queue import Doorbell
-from tests.faults.jobs import assert_continuous, events, long_job, wait_for_checkpoint
+from tests.faults.jobs import assert_continuous, events, long_job, told, wait_for_checkpoint
 from tests.stack import Stack, digits_job, until
+
+pytestmark = pytest.mark.timeout(400)  # a busy machine takes a minute to import torch in each worker
 
 
 def test_a_supervisor_that_froze_and_woke_writes_nothing_more(service: Stack, undisturbed: str) -> None:
@@ -24,7 +26,7 @@ def test_a_supervisor_that_froze_and_woke_writes_nothing_more(service: Stack, un
     zombie, trainer = service.owner_pid(job_id), service.trainer_pid(job_id)
     os.kill(zombie, signal.SIGSTOP)
     try:
-        service.trainer_pid(job_id, 2)
+        until(lambda: service.job(job_id)["attempt"] == 2, seconds=150, what=lambda: told(service, job_id))
     finally:
         os.kill(zombie, signal.SIGCONT)
     job = service.wait(job_id)
@@ -112,6 +114,28 @@ def test_a_trainer_that_hangs_is_killed_and_retried_to_the_same_bits(service: St
     assert not _exists(trainer)
     assert service.final_sha256(job_id) == undisturbed
     assert_continuous(service, job_id)
+
+
+@pytest.mark.chaos
+def test_a_forward_that_does_not_come_back_ends_its_job_as_stalled(service: Stack) -> None:
+    """Row 16 with a model that hangs in C each time: half an hour of products of zeros."""
+    forward = [
+        # Only real pixels reach 1: the preflight's random batch does not meet this branch.
+        {
+            "if": "x.max() >= 1.0",
+            "then": [
+                "y = torch.zeros(4000, 4000)",
+                {"while": "y.sum() < 1.0", "at_most": 1000, "do": ["y = y @ y"]},
+            ],
+        },
+        "return self.linear(x)",
+    ]
+    model = {"modules": {"Slow": {"init": [{"linear": "Linear(64, 10)"}], "forward": forward}}, "model": "Slow()"}
+    job = service.wait(service.submit(digits_job(1, model=model)), seconds=150)
+    assert (job["state"], job["attempt"]) == ("failed", 2)
+    assert (job["error"]["code"], job["error"]["class"]) == ("stalled", "infrastructure")
+    assert job["error"]["hint"]
+    assert service.wait(service.submit(digits_job(1)))["state"] == "succeeded"
 
 
 def test_a_worker_passes_over_what_a_newer_version_queued_and_goes_on_with_the_rest(service: Stack) -> None:
