@@ -19,13 +19,14 @@ from services.failpoints import hit
 from services.jobs import outcomes
 from services.jobs.claims import lock_claimed
 from services.jobs.states import add_event, touch
-from services.metrics import repository as metric_rows
-from services.metrics.service import write_points
+from services.metrics import service as metrics
 from worker.lease import Lease
 
 Event = dict[str, Any]
 _LAST = ("finished", "failed")
 GATHER_SECONDS = 0.1
+COMPACT_REPORTS = 64
+"""After so many reports their metrics are put together."""
 
 
 class Journal:
@@ -41,6 +42,7 @@ class Journal:
         self._stored: Path | None = None
         self._device = ""
         self._training_since: float | None = None
+        self._reports = 0
         self._light: dict[str, Callable[[Session, Event], None]] = {
             "started": self._started,
             "phase": self._phase,
@@ -86,7 +88,7 @@ class Journal:
     def rewind(self, session: Session, *, step: int, corrupt: list[str]) -> None:
         """Forget the metrics after ``step``, from which this attempt goes on."""
         job = lock_claimed(session, self._claim)
-        metric_rows.delete_after(session, job_id=job.id, step=step)
+        metrics.rewind(session, job_id=job.id, step=step)
         hit("in_rewind")
         for checkpoint_id in corrupt:
             add_event(session, job, "job.checkpoint_corrupt", {"checkpoint_id": checkpoint_id})
@@ -103,7 +105,14 @@ class Journal:
         if events:
             self._lease.write(action)
             hit("after_events")
+            self._compact(sum(event["event"] == "metrics" for event in events))
         self._gather_until = time.monotonic() + GATHER_SECONDS
+
+    def _compact(self, reports: int) -> None:
+        self._reports += reports
+        if self._reports >= COMPACT_REPORTS:
+            self._reports = 0
+            self._lease.write(lambda session: metrics.compact(session, job_id=lock_claimed(session, self._claim).id))
 
     def _note(self, event: Event) -> None:
         """Remember what the pace is made of, when it is heard and not when it is written."""
@@ -134,7 +143,7 @@ class Journal:
 
     def _metrics(self, session: Session, event: Event) -> None:
         job = lock_claimed(session, self._claim)
-        write_points(session, job_id=job.id, points=event["series"])
+        metrics.write_points(session, job_id=job.id, points=event["series"])
         hit("in_metrics")
         job.progress = _progress(job, event)
         if "first_step_at" in event:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -61,6 +61,8 @@ class DatasetInfo:
     source: str
     part_rows: Mapping[str, int] | None = None
     """How many rows (or windows) a job trains, validates and tests on, where it has said so."""
+    statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What was counted in each column of an own one when its file was read."""
 
     @classmethod
     def from_dict(cls, members: Mapping[str, Any]) -> DatasetInfo:
@@ -74,6 +76,7 @@ class DatasetInfo:
             target=members["default_target"],
             licence="",
             source="",
+            statistics=members.get("statistics", {}),
         )
 
     def to_dict(self) -> dict[str, Any]:

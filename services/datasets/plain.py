@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from services.datasets.catalog import Column
@@ -34,6 +35,21 @@ def plain_column(column: Column) -> Column:
         column.description,
         column.kind,
     )
+
+
+def place(data: Mapping[str, Any], name: str, index: int = 0) -> str:
+    """Return where a job's resolved ``data`` says what column ``name`` is, for its stored column ``index``."""
+    feature = (data.get("features") or {}).get(name)
+    if feature is not None:
+        escaped = name.replace("~", "~0").replace("/", "~1")
+        return f"/data/features/{escaped}/columns" + ("" if feature["columns"] == "*" else f"/{index}")
+    target = data.get("target")
+    if target == name:
+        return "/data/target"
+    if isinstance(target, list) and name in target:
+        return f"/data/target/{target.index(name)}"
+    inputs = list(data["inputs"])
+    return f"/data/inputs/{inputs.index(name)}" if name in inputs else "/data/dataset"
 
 
 def source_recipe(

@@ -223,7 +223,8 @@ def find_info(session: Session, *, tenant_id: str, name: str) -> DatasetInfo | N
     if dataset.state != "ready" or dataset.info is None:
         detail = f"The data set is {dataset.state}, not ready."
         raise InvalidRequest([Problem("dataset_not_ready", detail, pointer, "Complete its upload first.")])
-    return DatasetInfo.from_dict({**dataset.info, "name": dataset.id, "title": dataset.name})
+    counted = {"statistics": (dataset.profile or {}).get("statistics", {})}
+    return DatasetInfo.from_dict({**dataset.info, **counted, "name": dataset.id, "title": dataset.name})
 
 
 def _builtins_after(after: str | None) -> list[DatasetInfo]:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     DateTime,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -181,9 +182,11 @@ class IdempotencyRecord(Base):
 
 
 class MetricSegment(Base):
-    """A run of points of one series: ``count`` little-endian int64 steps and float64 values.
+    """A run of points of one series: ``count`` little-endian int64 steps (none where they follow one another) and
+    float64 values.
 
-    A segment never straddles a checkpoint, so a resume drops whole segments.
+    ``low`` and ``high`` are its extremes (NaN where it has one), so that long series are drawn without their points;
+    segments that were written before there were such columns have none.
     """
 
     __tablename__ = "metric_segment"
@@ -195,6 +198,10 @@ class MetricSegment(Base):
     count: Mapped[int] = mapped_column(Integer)
     steps: Mapped[bytes]
     values: Mapped[bytes]
+    low_step: Mapped[int | None] = mapped_column(BigInteger)
+    low: Mapped[float | None] = mapped_column(Double)
+    high_step: Mapped[int | None] = mapped_column(BigInteger)
+    high: Mapped[float | None] = mapped_column(Double)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

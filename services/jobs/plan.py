@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from services.datasets.catalog import DatasetInfo, get_builtin
 from services.datasets.presentation import ReadColumns, present
+from services.datasets.soundness import check_values
 from services.definition import Definition, check
 from services.errors import InvalidRequest, NotFound, Problem
 from services.jobs.schema import JobRequest
@@ -67,7 +68,7 @@ def make_plan(
 
     Raises:
         InvalidRequest: with every problem that can be found at once: those of the request and of the definition
-            together, then those of their fit, then those of the shapes.
+            together, then those of their fit, then those of the shapes, then those of the values.
         Unavailable: the definition could not be built for a check right now.
     """
     request, definition = _read(body, find_document)
@@ -90,6 +91,9 @@ def make_plan(
     if problems := check_gradients(tensors, request.resources.count):
         raise InvalidRequest(problems)
     check_fit(sections, report)
+    classes = (report.get("objective") or {}).get("classes")
+    if problems := check_values(shown, sections, classes, datasets.reader(name)):
+        raise InvalidRequest(problems)
     # Not asked of the child: it depends on numbers that a sweep changes, and the report is remembered without them.
     memory = training_memory(
         report["memory_bytes"],

@@ -24,6 +24,7 @@ _SHAPE_WORDS = re.compile(
     r"shape|size|dimension|broadcast|must match|mat1|matri|out of range|unpack|\dD\b", re.IGNORECASE
 )
 _DTYPE_WORDS = re.compile(r"dtype|scalar type|same type|not implemented for '", re.IGNORECASE)
+CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
 _BROADCASTS = "Using a target size"
 CLIENT_ERRORS = (ValueError, TypeError, RuntimeError, IndexError, KeyError, AttributeError, ArithmeticError)
 """What an expression of a request, or a loss that is called with the wrong things, may raise."""

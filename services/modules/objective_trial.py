@@ -13,7 +13,7 @@ from services.definition.vocabulary import Vocabulary
 from services.errors import InvalidRequest, Problem
 from services.modules.formulas import Outputs, resolve_outputs
 from services.modules.measures import Measure
-from services.modules.objective import CLIENT_ERRORS, LossFunction, code_of
+from services.modules.objective import CLASS_LOSSES, CLIENT_ERRORS, LossFunction, code_of
 from services.modules.samples import sample_inputs
 from services.training.sources import vocabulary_of
 
@@ -23,10 +23,11 @@ _TELLING = ("shape_mismatch", "dtype_mismatch", "loss_not_scalar")
 def try_objective(
     objective: Mapping[str, Any], outputs: Iterable[str], result: Outputs, *, batch: int, trains: bool = True
 ) -> dict[str, Any]:
-    """Return the shapes of the loss's terms; ``result`` is what forward returned, on the meta device or a real one.
+    """Return the shapes of the loss's terms, and how many ``classes`` a loss of class numbers compares.
 
-    ``objective`` has ``loss``, ``metrics``, ``names`` and ``columns``, as a resolved plan has them; ``outputs`` are the
-    names that the definition declares. Where nothing ``trains``, the loss needs no gradient either.
+    ``result`` is what forward returned, on the meta device or a real one; ``objective`` has ``loss``, ``metrics``,
+    ``names`` and ``columns``, as a resolved plan has them; ``outputs`` are the names that the definition declares.
+    Where nothing ``trains``, the loss needs no gradient either.
 
     Raises:
         InvalidRequest: with everything that cannot work, each at its expression.
@@ -69,18 +70,23 @@ def _try_loss(
 ) -> dict[str, Any]:
     function = LossFunction(loss, vocabulary, "cpu")
     outputs = _real(result)
+    classes: dict[str, Any] = {}
+
+    def count(values: tuple[Any, ...]) -> None:
+        if loss["type"] in CLASS_LOSSES and isinstance(values[0], Tensor) and values[0].dim() > 1:
+            classes["classes"] = values[0].shape[1]
+
     try:
-        total, terms = function.first(outputs, columns)
+        total, terms = function.first(outputs, columns, before=count)
     except InvalidRequest:
         raise
     except CLIENT_ERRORS as error:
         problem = function.problem_of(error, outputs, columns)
         if _minds_the_numbers(error) or (isinstance(error, ValueError) and problem.code not in _TELLING):
-            return {}  # the first real batch will tell
+            return classes  # the first real batch will tell the rest
         raise InvalidRequest([problem]) from None
-    return {name: list(term.shape) for name, term in zip(function.terms, terms, strict=True)} | {
-        "loss": list(total.shape)
-    }
+    shapes = {name: list(term.shape) for name, term in zip(function.terms, terms, strict=True)}
+    return {**classes, **shapes, "loss": list(total.shape)}
 
 
 def _try_metric(measure: Measure, outputs: Outputs, columns: Mapping[str, Tensor], batch: int) -> None:

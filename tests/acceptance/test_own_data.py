@@ -73,19 +73,24 @@ def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarr
 BAD = {
     "a label beyond the outputs": (npz(x=POINTS, y=changed(LABELS, (17,), 3)), "label_out_of_range", "row 17"),
     "a label below zero": (npz(x=POINTS, y=changed(LABELS, (4,), -1)), "label_out_of_range", "row 4"),
-    "a feature that is no number": (npz(x=changed(POINTS, (9, 2), np.nan), y=LABELS), "non_finite_data", "row 9"),
-    "a feature without end": (npz(x=changed(POINTS, (31, 0), np.inf), y=LABELS), "non_finite_data", "row 31"),
+    "a feature that is no number": (npz(x=changed(POINTS, (9, 2), np.nan), y=LABELS), "non_finite_data", "row 9, p"),
+    "a feature without end": (
+        npz(x=changed(POINTS, (31, 0), np.inf), y=LABELS),
+        "non_finite_data",
+        "row 31, place [0]",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_rows_end_a_job_before_its_first_step_with_their_number(service: Stack, case: str) -> None:
+def test_bad_rows_are_refused_with_their_number_before_a_worker_is_asked(service: Stack, case: str) -> None:
     content, code, said = BAD[case]
     made = service.client.post("/v1/datasets?format=npz&target=y", content=content).json()
     training = {**PLAN, "epochs": 1, "loss": {"type": "CrossEntropyLoss"}}
-    job = service.wait(service.submit({"model": "Linear(4, 3)", "data": {"dataset": made["id"]}, "training": training}))
-    assert (job["state"], job["error"]["code"], job["attempt"]) == ("failed", code, 1)
-    assert said in job["error"]["message"]
-    assert job["error"]["hint"]
-    assert (job["progress"]["step"], job["error"]["retryable"]) == (0, False)
-    assert service.client.get(f"/v1/jobs/{job['id']}/checkpoints").json()["data"] == []
+    request = {"model": "Linear(4, 3)", "data": {"dataset": made["id"]}, "training": training}
+    answer = service.client.post("/v1/jobs", json=request)
+    (problem,) = answer.json()["errors"]
+    assert (answer.status_code, problem["code"]) == (422, code)
+    assert said in problem["detail"]
+    assert problem["hint"]
+    assert problem["pointer"] in ("/model", "/data/target", "/data/inputs/0")

@@ -9,6 +9,8 @@ from sqlalchemy import select
 from services.checkpoints.service import list_checkpoints
 from services.db.models import JobEvent
 from services.jobs.views import job_view
+from services.metrics import repository
+from services.metrics.service import full_series
 from tests.factories import add_job, claim, read_job
 from worker.journal import GATHER_SECONDS, Journal
 from worker.lease import Lease
@@ -75,3 +77,25 @@ def test_the_pace_is_that_of_training_on_the_device_that_the_trainer_named(datab
     assert pace is not None
     assert (pace.device, pace.steps) == ("cuda", 7)
     assert 0.05 <= pace.training_seconds < 5
+
+
+def report(step):
+    series = {"train/loss": {"steps": [step], "values": [1 / step]}}
+    counts = {"epoch": 0, "total_epochs": 1, "step": step, "total_steps": 999, "steps_per_second": 1.0}
+    return {"event": "metrics", **counts, "series": series, "latest": {"train/loss": 1 / step}}
+
+
+def test_the_metrics_of_many_small_reports_are_put_together_and_go_on(database, tenant_id, settings, monkeypatch):
+    monkeypatch.setattr("worker.journal.COMPACT_REPORTS", 4)
+    monkeypatch.setattr("worker.journal.GATHER_SECONDS", 0.0)
+    job_id = add_job(database, tenant_id)
+    journal = Journal(Lease(database, claim(database), settings), database)
+    for step in range(1, 12):
+        journal.record([report(step)])
+        journal.record([])
+    with database.read_session() as session:
+        outlines = repository.outlines(session, job_id=job_id, names=None, after_step=None)
+        steps, values = full_series(session, job_id=job_id, name="train/loss")
+    assert steps.tolist() == list(range(1, 12))
+    assert values.tolist() == [1 / step for step in range(1, 12)]
+    assert [one.count for one in outlines] == [8, 1, 1, 1]

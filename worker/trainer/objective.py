@@ -12,10 +12,9 @@ from services.definition.vocabulary import Vocabulary
 from services.errors import InvalidRequest, TrainingFailure, user_failure
 from services.modules.data.parts import Batch, Part
 from services.modules.formulas import Outputs
-from services.modules.objective import CLIENT_ERRORS, LossFunction
+from services.modules.objective import CLASS_LOSSES, CLIENT_ERRORS, LossFunction
 from worker.trainer.failures import is_out_of_memory
 
-_CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
 _UNIT_LOSSES = ("BCEWithLogitsLoss", "BCELoss", "MultiLabelSoftMarginLoss")
 _SIGN_LOSSES = ("HingeEmbeddingLoss", "SoftMarginLoss", "MarginRankingLoss", "CosineEmbeddingLoss")
 _FIRST = {"CTCLoss": 1, "MarginRankingLoss": 2, "CosineEmbeddingLoss": 2}
@@ -70,7 +69,7 @@ class Objective:
         """Look at every row of the target, where the loss compares with a column as it stands."""
         if self._target is None or not isinstance(values[0], Tensor):
             return
-        if self.type in _CLASS_LOSSES and not self._is_floating():
+        if self.type in CLASS_LOSSES and not self._is_floating():
             self._check_classes(values[0].shape[1])
         elif self.type in _UNIT_LOSSES:
             self._refuse(lambda values: (values < 0) | (values > 1), "target_out_of_range", "0 … 1")
@@ -100,7 +99,8 @@ class Objective:
             if bool(wrong.any()):
                 index = int(wrong.nonzero()[0, 0])
                 detail = f"The target in row {int(part.rows[index])} lies outside {range_text}."
-                raise user_failure(code, detail, hint="Mend the target, or the size of the last layer.")
+                hint = "Mend the target, or the size of the last layer."
+                raise user_failure(code, detail, hint=hint, pointer="/data/target")
 
 
 def _target_column(section: Mapping[str, Any], vocabulary: Vocabulary) -> str | None:

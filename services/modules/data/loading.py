@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from services.datasets.catalog import Column
-from services.datasets.plain import plain_recipe
+from services.datasets.plain import place, plain_recipe
 from services.datasets.split import kept_rows, split_columns, split_rows
-from services.errors import user_failure
+from services.errors import TrainingFailure, user_failure
 from services.modules.data.columns import Made, Stored, check_complete, fit, make
 from services.modules.data.parts import Part
 
@@ -44,16 +45,27 @@ def load_data(data: Mapping[str, Any], device: torch.device) -> Loaded:
         raise user_failure("empty_dataset", "No row is left to train on.", hint="Give train a larger share.")
     fitted, columns = {}, {}
     for name, recipe in recipes.items():
-        check_complete(recipe, stored, kept)
-        fitted[name] = fit(recipe, stored, numbers["train"])
-        columns[name] = make(name, recipe, fitted[name], stored)
-        check_made(name, columns[name], data["columns"][name].get("classes"), kept)
+        with _pointing(place(data, name)):
+            check_complete(recipe, stored, kept)
+            fitted[name] = fit(recipe, stored, numbers["train"])
+            columns[name] = make(name, recipe, fitted[name], stored)
+            check_made(name, columns[name], data["columns"][name].get("classes"), kept)
     parts = {part: _part(rows, columns, data, device) for part, rows in numbers.items()}
     if not len(parts["train"]):
         detail = f"The {len(numbers['train'])} training rows are fewer than one window needs."
         raise user_failure("empty_dataset", detail, hint="Use shorter windows.")
     shown = {"recipes": recipes, "fitted": fitted, "window": data.get("window")}
     return Loaded(parts, {**shown, "vocabularies": data.get("vocabularies", {})})
+
+
+@contextmanager
+def _pointing(pointer: str) -> Iterator[None]:
+    """Say of what fails where the request names the column."""
+    try:
+        yield
+    except TrainingFailure as failure:
+        failure.pointer = failure.pointer or pointer
+        raise
 
 
 def _plain_recipes(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,9 +140,12 @@ def check_made(name: str, made: Made, classes: int | None, kept: Tensor) -> None
 def _check_finite(name: str, values: Tensor, kept: Tensor) -> None:
     if bool(torch.isfinite(values).all()):
         return
-    row = _first_row(~torch.isfinite(values), kept)
+    wrong = ~torch.isfinite(values)
+    row = _first_row(wrong, kept)
+    within = wrong[int((kept == row).nonzero()[0])].nonzero()
+    where = f", place {within[0].tolist()}" if values.dim() > 1 else ""
     hint = 'Remove or fill such rows: "missing" in a feature can do it.'
-    raise user_failure("non_finite_data", f"Column `{name}` is NaN or infinite in row {row}.", hint=hint)
+    raise user_failure("non_finite_data", f"Column `{name}` is NaN or infinite in row {row}{where}.", hint=hint)
 
 
 def _check_labels(name: str, values: Tensor, classes: int, kept: Tensor) -> None:

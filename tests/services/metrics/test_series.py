@@ -24,13 +24,40 @@ def test_down_sampling_keeps_the_ends_the_extremes_and_the_bound(values: list[fl
             assert np.isnan(fewer).any()
 
 
-def test_packing_and_unpacking_return_the_same_points_over_several_segments() -> None:
-    first = series.pack([1, 2], [0.5, float("nan")])
-    second = series.pack([3], [float("inf")])
-    steps, values = series.unpack(first["steps"] + second["steps"], first["values"] + second["values"])
-    assert steps.tolist() == [1, 2, 3]
-    assert np.array_equal(values, [0.5, float("nan"), float("inf")], equal_nan=True)
-    assert (first["first_step"], first["last_step"], first["count"]) == (1, 2, 2)
+@given(st.lists(st.lists(st.floats(width=64), min_size=1, max_size=9), min_size=3, max_size=60), st.integers(4, 20))
+def test_drawing_from_extremes_keeps_the_ends_the_extremes_and_the_bound(
+    runs: list[list[float]], max_points: int
+) -> None:
+    values = np.concatenate(runs)
+    steps = np.arange(len(values))
+    borders = np.cumsum([len(run) for run in runs])[:-1]
+    packed = [series.pack(one, run) for one, run in zip(np.split(steps, borders), runs, strict=True)]
+    lows, highs = (
+        (np.array([one[f"{name}_step"] for one in packed]), np.array([one[name] for one in packed]))
+        for name in ("low", "high")
+    )
+    counts = np.array([len(run) for run in runs])
+    ends = steps[[0, -1]], values[[0, -1]]
+    fewer_steps, fewer = series.downsample_extremes(counts, lows, highs, ends, max_points)
+    assert len(fewer_steps) <= max_points
+    assert list(fewer_steps) == sorted(set(fewer_steps.tolist()))
+    assert (fewer_steps[0], fewer_steps[-1]) == (steps[0], steps[-1])
+    assert np.array_equal(values[fewer_steps], fewer, equal_nan=True)
+    if np.isnan(values).any():
+        assert np.isnan(fewer).any()
+    else:
+        assert (fewer.min(), fewer.max()) == (values.min(), values.max())
+
+
+def test_packing_and_unpacking_return_the_same_points() -> None:
+    for steps in ([1, 2, 3], [7], [2, 4, 6], [0, 1, 9]):
+        numbers = [0.5, float("nan"), float("inf")][: len(steps)]
+        packed = series.pack(steps, numbers)
+        found, values = series.unpack(packed["first_step"], packed["steps"], packed["values"])
+        assert found.tolist() == steps
+        assert np.array_equal(values, numbers, equal_nan=True)
+        assert (packed["first_step"], packed["last_step"], packed["count"]) == (steps[0], steps[-1], len(steps))
+        assert bool(packed["steps"]) == (steps[-1] - steps[0] >= len(steps))
 
 
 def test_what_json_cannot_say_is_null_and_named() -> None:
