@@ -20,16 +20,20 @@ from api import (
     graphs,
     health,
     jobs,
+    keys,
     metrics,
     model_graphs,
     models,
     openapi,
     predictions,
+    scopes,
     sweeps,
+    usage,
     webhooks,
 )
 from api.body import BodyLimits
-from api.dependencies import Parts, authenticated
+from api.dependencies import Parts, admitted
+from api.metering import Meter
 from api.middleware import RequestContext
 from api.watching import Watcher
 from services.config import Settings
@@ -68,13 +72,14 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     app.include_router(_private())
     app.include_router(health.router)
+    app.state.actions = scopes.actions(app)
     openapi.install(app)
     return app
 
 
 def _private() -> APIRouter:
     """Return everything that needs a key: the one dependency here is what makes the default a refusal."""
-    root = APIRouter(prefix="/v1", dependencies=[Depends(authenticated)])
+    root = APIRouter(prefix="/v1", dependencies=[Depends(admitted)])
     for resource in (
         jobs,
         events,
@@ -89,6 +94,8 @@ def _private() -> APIRouter:
         sweeps,
         webhooks,
         catalog,
+        keys,
+        usage,
     ):
         root.include_router(resource.router)
     return root
@@ -104,7 +111,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.preparation_slots = asyncio.Semaphore(PREPARATIONS)
     with ExitStack() as stack:
         app.state.parts = await anyio.to_thread.run_sync(_open_parts, app.state.settings, stack)
-        yield
+        async with app.state.parts.meter.running():
+            yield
 
 
 def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
@@ -123,7 +131,9 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     reader = Reader(settings)
     stack.callback(reader.close)
     watcher = Watcher(partial(_versions, database))
-    return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, PrincipalCache(), watcher)
+    meter = Meter(settings, database)
+    stack.callback(meter.close)
+    return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, PrincipalCache(), watcher, meter)
 
 
 def _versions(database: Database, job_ids: Sequence[str]) -> Mapping[str, int]:

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import examples
+from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.checkpoint_views import CheckpointExportView, CheckpointList, CheckpointModelView, CheckpointView
 from api.content import Content, content_answer
@@ -21,7 +22,7 @@ from services.checkpoints import exports, keeping, service
 from services.checkpoints.exports import Format, iter_file, make_export
 from services.errors import InvalidRequest, Problem
 
-router = APIRouter(tags=["checkpoints"])
+router = APIRouter(tags=["checkpoints"], route_class=AuditedRoute)
 
 
 async def conversion_slot(request: Request) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from api import examples
+from api.audited import AuditedRoute
 from api.dataset_views import DatasetList, DatasetPartList, DatasetPartView, DatasetPreviewView, DatasetView
 from api.dependencies import PreparationSlot, Reader, ServiceParts, Writer, WriteSession
 from api.openapi import Responses, answer, bytes_request, json_request, problems
@@ -17,7 +18,7 @@ from api.upload import ArrivalSlot, NewDatasetBody, PartBody
 from services.datasets import arrivals, preparation, service, uploads
 from services.pages import Page
 
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=AuditedRoute)
 
 _UNCHANGED: Responses = {304: {"description": "It is as you know it (`If-None-Match`)."}}
 _BODY = (400, 401, 403, 408, 413, 415, 422, 429, 503)

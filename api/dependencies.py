@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.known_jobs import KnownJobs
+from api.metering import Meter
+from api.scopes import ANY_KEY, needed
 from api.watching import Watcher
 from services.config import Settings
 from services.datasets import reader as datasets
@@ -47,6 +49,7 @@ class Parts:
     redis: redis.Redis
     principals: PrincipalCache
     watcher: Watcher
+    meter: Meter
     known_jobs: KnownJobs = field(default_factory=KnownJobs)
 
 
@@ -59,8 +62,25 @@ async def parts(request: Request) -> Parts:
 ServiceParts = Annotated[Parts, Depends(parts)]
 
 
-async def authenticated(request: Request) -> None:
-    """Find out who is calling; the root router asks, so no route can forget to.
+async def admitted(request: Request) -> None:
+    """Let in who has a good key with the scope that the route wants; the root router asks, so no route can forget to.
+
+    Raises:
+        Unauthenticated: with no key, or one that is not good.
+        RateLimited: the tenant asks too often.
+        InsufficientScope: the key may not do this.
+    """
+    principal = await authenticated(request)
+    state = request.app.state
+    request.state.principal = principal
+    request.state.allowance = state.parts.meter.admit(principal)
+    scope = needed(state.actions[request.scope["endpoint"]])
+    if scope != ANY_KEY:
+        principal.require(scope)
+
+
+async def authenticated(request: Request) -> Principal:
+    """Return who is calling; what goes on for long asks again.
 
     Raises:
         Unauthenticated: with no key, or one that is not good.
@@ -68,21 +88,19 @@ async def authenticated(request: Request) -> None:
     opened = await parts(request)
     key_text = _bearer(request.headers.get("authorization", ""))
     principal = opened.principals.find(key_text)
-    if principal is None:
-        principal = await run_in_threadpool(_look_up, opened, key_text)
-    request.state.principal = principal
+    return await run_in_threadpool(_look_up, opened, key_text) if principal is None else principal
 
 
-def may(scope: str) -> Callable[[Request], Awaitable[Principal]]:
-    """Return a dependency that gives the caller, who must have ``scope``."""
+async def looking(request: Request) -> Principal:
+    """Return who was let in to look."""
+    # Each node of the dependency tree costs tens of microseconds: this reads what the root router's left.
+    principal: Principal = request.state.principal
+    return principal
 
-    async def allowed(request: Request) -> Principal:
-        # Each node of the dependency tree costs tens of microseconds: this reads what the root router's left.
-        principal: Principal = request.state.principal
-        principal.require(scope)
-        return principal
 
-    return allowed
+async def changing(request: Request) -> Principal:
+    """Return who was let in to change something."""
+    return await looking(request)
 
 
 async def submission_slot(request: Request) -> AsyncIterator[None]:
@@ -147,13 +165,15 @@ async def prediction_slot(request: Request) -> AsyncIterator[None]:
         yield
 
 
-Reader = Annotated[Principal, Depends(may("jobs:read"))]
-Writer = Annotated[Principal, Depends(may("jobs:write"))]
+# What an endpoint says of itself; the scope is in `api.scopes`, and a test compares the two.
+Reader = Annotated[Principal, Depends(looking)]
+Writer = Annotated[Principal, Depends(changing)]
 
 
-def write_session(parts: ServiceParts) -> Iterator[Session]:
+def write_session(request: Request, parts: ServiceParts) -> Iterator[Session]:
     """Yield a transaction that has committed, or failed, before the answer is sent."""
     with parts.database.session() as session:
+        request.state.session = session  # `api.audited` adds its entry
         yield session
 
 

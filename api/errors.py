@@ -107,6 +107,18 @@ def status_of(error: errors.ModelwrightError) -> HTTPStatus:
     return next(nearest, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
+def code_of(error: Exception) -> tuple[int, str]:
+    """Return the status and the code with which an error will be answered."""
+    if isinstance(error, RequestValidationError):
+        return HTTPStatus.UNPROCESSABLE_ENTITY, query_problems(error.errors())[0].code
+    if isinstance(error, errors.ModelwrightError):
+        status = status_of(error)
+        return status, "internal_error" if status is HTTPStatus.INTERNAL_SERVER_ERROR else error.code
+    if _is_outage(error):
+        return HTTPStatus.SERVICE_UNAVAILABLE, errors.Unavailable.code
+    return HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error"
+
+
 async def _on_ours(_: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ModelwrightError)  # noqa: S101 - the registration above says so
     status = status_of(error)
@@ -147,13 +159,17 @@ async def _on_client_gone(_: Request, __: Exception) -> Response:
 
 async def _on_database(request: Request, error: Exception) -> Response:
     """PostgreSQL away is an outage, not a bug: 503. Anything else that it refuses is a bug of ours."""
-    lost = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
-    if lost or (isinstance(error, DBAPIError) and error.connection_invalidated):
+    if _is_outage(error):
         log.warning("database away: %s", str(error).split("\n", 1)[0])
         full = isinstance(error, DBAPIError) and is_full(error)
         return await _on_ours(request, errors.StorageFull() if full else errors.Unavailable())
     log.error("database: %s", type(error).__name__, exc_info=error)
     return internal_error()
+
+
+def _is_outage(error: Exception) -> bool:
+    lost = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+    return lost or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _listed(error: errors.ModelwrightError) -> list[dict[str, Any]]:
@@ -177,7 +193,7 @@ def _extensions(error: errors.ModelwrightError) -> dict[str, Any]:
 def _headers(error: errors.ModelwrightError) -> dict[str, str]:
     if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": 'Bearer realm="modelwright"'}
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.Unavailable | errors.RateLimited):
         return {"Retry-After": str(error.retry_after_seconds)}
     if isinstance(error, errors.RangeNotSatisfiable):
         return {"Content-Range": f"bytes */{error.size_bytes}", "Accept-Ranges": "bytes"}

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import examples
+from api.audited import AuditedRoute
 from api.body import JsonBody
-from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
+from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession, authenticated
 from api.known_jobs import KnownJob
 from api.openapi import answer, json_request, problems
 from api.query import CreateJobQuery, JobQuery, JobsQuery, no_query
@@ -18,7 +19,7 @@ from api.responses import encode, entity_tag, json_answer, list_answer, tagged_b
 from api.views import JobList, JobView, ValidationView
 from services.jobs import again, queries, service, steering
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=AuditedRoute)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -118,6 +119,7 @@ async def get_job(
     if query.wait == 0 or job.terminal or not known:
         return now
     if await parts.watcher.changed(job_id, job.version, timeout_seconds=query.wait):
+        await authenticated(request)  # the key may have been revoked meanwhile
         job = await run_in_threadpool(_look, parts, caller.tenant_id, job_id)
     return tagged_bytes(request, job.body, job.tag)
 

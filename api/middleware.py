@@ -6,12 +6,14 @@ import logging
 import random
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import logs
 from api.errors import internal_error
+from api.metering import rate_headers
 
 access = logging.getLogger("api.access")
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(_request_id(scope), send)
+        exchange = _Exchange(_request_id(scope), send, scope.setdefault("state", {}))
         token = logs.request_id.set(exchange.request_id)
         try:
             await self._app(_head_as_get(scope), receive, exchange.send)
@@ -46,8 +48,9 @@ class RequestContext:
 class _Exchange:
     """One request on its way: adds the headers that every answer has, and remembers what the log will say."""
 
-    def __init__(self, request_id: str, send: Send) -> None:
+    def __init__(self, request_id: str, send: Send, state: Mapping[str, Any]) -> None:
         self.request_id = request_id
+        self._state = state
         self.status: int | None = None
         self._send = send
         self._size_bytes = 0
@@ -59,6 +62,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             own = [(b"x-request-id", self.request_id.encode("ascii")), (b"x-content-type-options", b"nosniff")]
+            own += rate_headers(self._state.get("allowance"))
             message = {**message, "headers": [*message.get("headers", ()), *own]}
         else:
             self._size_bytes += len(message.get("body", b""))
@@ -74,7 +78,8 @@ class _Exchange:
             "status": self.status,
             "size_bytes": self._size_bytes,
             "duration_ms": round((time.perf_counter() - self._started_at) * 1e3, 2),
-            "tenant_id": getattr(scope.get("state", {}).get("principal"), "tenant_id", None),
+            "tenant_id": getattr(self._state.get("principal"), "tenant_id", None),
+            "key_id": getattr(self._state.get("principal"), "key_id", None),
         }
         access.info("request" if self._complete else "request aborted", extra=line)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import examples
+from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
 from api.openapi import Responses, answer, json_request, problems
@@ -18,7 +19,7 @@ from services.db.models import Model
 from services.models import edits, service
 from services.tenants.service import Principal
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/models", tags=["models"], route_class=AuditedRoute)
 
 _LOOK = problems(401, 403, 404, 422, 503)
 _UNCHANGED: Responses = {304: {"description": "It is as you know it (`If-None-Match`)."}}
@@ -32,7 +33,7 @@ _UNCHANGED: Responses = {304: {"description": "It is as you know it (`If-None-Ma
     responses={
         **answer(201, ModelView, "The model is new; `Location` is its address."),
         **answer(200, ModelView, "You posted the same content before: this is that model."),
-        **problems(400, 401, 403, 408, 413, 415, 422, 503),
+        **problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
     },
     openapi_extra=json_request("ModelDocument", examples.MODELS),
 )
@@ -143,7 +144,7 @@ def get_summary(
     dependencies=[Depends(no_query)],
     responses={
         **answer(201, EditView, "The new model, and which weights carry over."),
-        **problems(400, 401, 403, 404, 408, 413, 415, 422, 503),
+        **problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
     },
     openapi_extra=json_request("EditRequest", examples.EDITS),
 )

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api import (
+    account_views,
     checkpoint_views,
     dataset_views,
     examples,
@@ -28,12 +29,22 @@ from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
 from services.predictions.schema import PredictRequest
 from services.sweeps.schema import SweepRequest
+from services.tenants.granting import KeyRequest, RotateRequest
 from services.webhooks.schema import WebhookChange, WebhookRequest
 
 Responses = dict[int | str, dict[str, Any]]
 
 _REF = "#/components/schemas/{model}"
-_VIEWS = (views, checkpoint_views, dataset_views, graph_views, prediction_views, sweep_views, webhook_views)
+_VIEWS = (
+    views,
+    account_views,
+    checkpoint_views,
+    dataset_views,
+    graph_views,
+    prediction_views,
+    sweep_views,
+    webhook_views,
+)
 _PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 _DESCRIPTION = """POST a model, get it trained.
 
@@ -146,6 +157,8 @@ def _schemas() -> dict[str, Any]:
         (SweepRequest, "validation"),
         (WebhookRequest, "validation"),
         (WebhookChange, "validation"),
+        (KeyRequest, "validation"),
+        (RotateRequest, "validation"),
     ]
     pairs = [(model, "serialization") for model in shown] + requests
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import Field
 
+from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
 from api.openapi import answer, json_request, problems
@@ -27,7 +28,7 @@ from services.sweeps.coordinates import parallel_coordinates
 from services.sweeps.trials import list_trials, trial_table
 from services.sweeps.views import TRIAL_STATES
 
-router = APIRouter(prefix="/sweeps", tags=["sweeps"])
+router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=AuditedRoute)
 
 SWEEP_STATES = ("running", "stopping", "cancelling", "succeeded", "failed", "cancelled")
 _SVG = "image/svg+xml"
@@ -95,6 +96,7 @@ def create_sweep(
         tenant_id=caller.tenant_id,
         body=body,
         preflight=parts.preflight,
+        settings=parts.settings,
         doorbell=parts.doorbell,
         idempotency_key=idempotency_key,
     )

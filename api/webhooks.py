@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import Field
 
+from api.audited import AuditedRoute
 from api.body import JsonBody
-from api.dependencies import ServiceParts, WriteSession, may
+from api.dependencies import Reader, ServiceParts, Writer, WriteSession
 from api.openapi import answer, json_request, problems
 from api.query import CommaSeparated, PageQuery, no_query, unknown_states
 from api.responses import json_answer, list_answer
@@ -21,13 +22,10 @@ from api.webhook_views import (
     WebhookSecretView,
     WebhookView,
 )
-from services.tenants.service import Principal
 from services.webhooks import deliveries, service
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=AuditedRoute)
 
-Reader = Annotated[Principal, Depends(may("webhooks:read"))]
-Writer = Annotated[Principal, Depends(may("webhooks:write"))]
 IdempotencyKey = Annotated[
     str | None,
     Header(

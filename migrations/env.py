@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import Connection, create_engine
 
 from services.db import (  # noqa: F401 - their tables belong to the metadata
+    accounting_models,
     dataset_models,
     service_models,
     sweep_models,

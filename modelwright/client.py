@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from modelwright.account_calls import AccountCalls
 from modelwright.credentials import discover
 from modelwright.dataset_calls import DatasetCalls
 from modelwright.errors import JobFailed
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls):
+class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls, AccountCalls):
     """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
 
     Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no

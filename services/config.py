@@ -45,6 +45,12 @@ class Settings:
     max_queued_jobs: int = 10_000
     max_dataset_bytes: int = 4 << 30
     max_tenant_dataset_bytes: int = 32 << 30
+    max_tenant_storage_bytes: int = 1 << 40
+    max_active_sweeps: int = 100
+    max_models: int = 100_000
+    max_keys: int = 1_000
+    max_requests_per_minute: int = 60_000
+    audit_days: int = 365
     dataset_processes: int = 2
     dataset_timeout_seconds: float = 300.0
     dataset_memory_bytes: int = 8 << 30
@@ -117,9 +123,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         prediction_idle_seconds=_number(source, "MODELWRIGHT_PREDICTION_IDLE_SECONDS", 30.0),
         trainer_memory_bytes=int(_number(source, "MODELWRIGHT_TRAINER_MEMORY_BYTES", _trainer_memory_bytes())),
         max_model_parameters=int(_number(source, "MODELWRIGHT_MAX_MODEL_PARAMETERS", 1_000_000_000)),
-        max_queued_jobs=int(_number(source, "MODELWRIGHT_MAX_QUEUED_JOBS", 10_000)),
         max_dataset_bytes=int(_number(source, "MODELWRIGHT_MAX_DATASET_BYTES", 4 << 30)),
-        max_tenant_dataset_bytes=int(_number(source, "MODELWRIGHT_MAX_TENANT_DATASET_BYTES", 32 << 30)),
         dataset_processes=int(_number(source, "MODELWRIGHT_DATASET_PROCESSES", 2)),
         dataset_timeout_seconds=_number(source, "MODELWRIGHT_DATASET_TIMEOUT_SECONDS", 300.0),
         dataset_memory_bytes=int(_number(source, "MODELWRIGHT_DATASET_MEMORY_BYTES", 8 << 30)),
@@ -130,6 +134,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         **_telling(source),
         log_level=source.get("MODELWRIGHT_LOG_LEVEL", "INFO"),
         **_faults(source),
+        **_of_tenants(source),
     )
 
 
@@ -152,6 +157,20 @@ def _faults(source: Mapping[str, str]) -> dict[str, Any]:
         "outage_seconds": _number(source, "MODELWRIGHT_OUTAGE_SECONDS", 900.0),
         "stall_seconds": _number(source, "MODELWRIGHT_STALL_SECONDS", 300.0),
         "failpoint": source.get("FAILPOINT", ""),
+    }
+
+
+def _of_tenants(source: Mapping[str, str]) -> dict[str, int]:
+    """Return what each tenant may have unless its operator says otherwise, and how long what it did is known."""
+    return {
+        "max_tenant_storage_bytes": int(_number(source, "MODELWRIGHT_MAX_TENANT_STORAGE_BYTES", 1 << 40)),
+        "max_active_sweeps": int(_number(source, "MODELWRIGHT_MAX_ACTIVE_SWEEPS", 100)),
+        "max_models": int(_number(source, "MODELWRIGHT_MAX_MODELS", 100_000)),
+        "max_keys": int(_number(source, "MODELWRIGHT_MAX_KEYS", 1_000)),
+        "max_requests_per_minute": int(_number(source, "MODELWRIGHT_MAX_REQUESTS_PER_MINUTE", 60_000)),
+        "audit_days": int(_number(source, "MODELWRIGHT_AUDIT_DAYS", 365)),
+        "max_queued_jobs": int(_number(source, "MODELWRIGHT_MAX_QUEUED_JOBS", 10_000)),
+        "max_tenant_dataset_bytes": int(_number(source, "MODELWRIGHT_MAX_TENANT_DATASET_BYTES", 32 << 30)),
     }
 
 

@@ -19,6 +19,7 @@
     ├── InvalidRequest          understood, and wrong: a list of problems        422
     │   └── IdempotencyMismatch
     ├── QuotaExceeded                                                            429
+    │   └── RateLimited         too often: later it goes
     ├── Unavailable             try again later                                  503
     │   ├── Busy
     │   └── StorageFull
@@ -191,6 +192,14 @@ class QuotaExceeded(ModelwrightError):
     """A quota of this tenant is used up."""
 
     code = "quota_exceeded"
+
+
+class RateLimited(QuotaExceeded):
+    """This tenant's requests come too often."""
+
+    def __init__(self, detail: str, *, retry_after_seconds: int, hint: str | None = None) -> None:
+        super().__init__(detail, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(ModelwrightError):

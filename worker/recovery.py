@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from services.audit.service import forget_old
 from services.checkpoints.keeping import delete_expired
 from services.datasets.uploads import delete_abandoned
 from services.db.engine import Database
@@ -54,6 +55,12 @@ def sweep(database: Database, *, grace_seconds: float = 0.0) -> int:
     if expired:
         hit("after_sweep")
     return len(expired)
+
+
+def forget(database: Database, *, audit_days: int) -> int:
+    """Delete entries of the audit log that are older than the operator keeps them; return how many."""
+    with database.session() as session:
+        return forget_old(session, days=audit_days)
 
 
 def collect(database: Database) -> int:

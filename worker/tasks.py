@@ -15,7 +15,7 @@ from services.queue import RING, Doorbell
 from worker.app import COLLECT, FETCH, RECOVER, app, settings
 from worker.fetching import Fetcher
 from worker.orphans import die_with_main
-from worker.recovery import collect, recover
+from worker.recovery import collect, forget, recover
 from worker.slot import Slot
 
 _draining = mmap.mmap(-1, 1)
@@ -39,6 +39,7 @@ def run_recovery() -> None:
 def run_collection() -> None:
     """Delete what nothing needs any more."""
     collect(_recovery_parts()[0])
+    forget(_recovery_parts()[0], audit_days=settings.audit_days)
 
 
 @app.task(name=FETCH)  # type: ignore[untyped-decorator]  # celery ships no types

@@ -18,8 +18,10 @@ from services.datasets.schema import FORMATS, DatasetRequest
 from services.datasets.views import brief_view, builtin_view, view
 from services.db.clock import new_row_id
 from services.db.dataset_models import Dataset
-from services.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound, Problem, QuotaExceeded, UnsupportedFormat
+from services.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound, Problem, UnsupportedFormat
 from services.identifiers import check_id
+from services.limits import quotas
+from services.limits.storage import check_storage
 from services.pages import Page
 from services.training.problems import nearest, problems_from
 
@@ -128,15 +130,21 @@ def find_same(
 
 
 def check_quota(session: Session, *, tenant_id: str, more_bytes: int, settings: Settings) -> None:
-    """Refuse what would take a tenant over its limit.
+    """Refuse what would take a tenant over its limits.
 
     Raises:
         QuotaExceeded: with the limit.
     """
-    limit = settings.max_tenant_dataset_bytes
-    if repository.stored_bytes(session, tenant_id=tenant_id) + more_bytes > limit:
-        detail = f"The data sets of this tenant may take {limit} bytes together."
-        raise QuotaExceeded(detail, hint="Delete some that you no longer need.")
+    limit = quotas.limits_of(session, tenant_id=tenant_id, settings=settings)["dataset_bytes"]
+    used = stored_bytes(session, tenant_id=tenant_id)
+    if used + more_bytes > limit:
+        raise quotas.exceeded("dataset_bytes", used=used, limit=limit)
+    check_storage(session, tenant_id=tenant_id, settings=settings, more_bytes=more_bytes)
+
+
+def stored_bytes(session: Session, *, tenant_id: str) -> int:
+    """Return how much a tenant's data sets take, with what is being uploaded."""
+    return repository.stored_bytes(session, tenant_id=tenant_id)
 
 
 def get_own(session: Session, *, tenant_id: str, dataset_id: str) -> Dataset:

@@ -58,6 +58,9 @@ class Tenant(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    stored_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -65,6 +68,7 @@ class ApiKey(Base):
     """A key: its public id and the sha256 of its secret."""
 
     __tablename__ = "api_key"
+    __table_args__ = (Index("ix_api_key_list", "tenant_id", text("created_at DESC"), text("id DESC")),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
@@ -74,6 +78,9 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    created_by: Mapped[str | None]
+    rotated_to: Mapped[str | None]
 
 
 class Model(Base):

@@ -14,7 +14,6 @@ from services.datasets.stored import OwnDatasets
 from services.db.after_commit import after_commit
 from services.db.clock import new_row_id
 from services.db.models import Job
-from services.errors import QuotaExceeded
 from services.estimates.service import Subject, estimate
 from services.failpoints import hit
 from services.idempotency import service as idempotency
@@ -24,6 +23,8 @@ from services.jobs.plan import FindDocument, Plan, make_plan
 from services.jobs.queries import get_job, list_jobs
 from services.jobs.states import add_event, transition_entry
 from services.jobs.views import job_view
+from services.limits import quotas
+from services.limits.storage import check_storage
 from services.models.service import get_model
 from services.preflight import Preflight
 from services.queue import Doorbell
@@ -55,7 +56,7 @@ def submit(
 
     Raises:
         InvalidRequest: with every problem of the request.
-        QuotaExceeded: too many of the tenant's jobs have not ended.
+        QuotaExceeded: too many of the tenant's jobs have not ended, or it stores too much.
         IdempotencyInProgress, IdempotencyMismatch, MalformedRequest: see `services.idempotency.service`.
         Unavailable: the definition could not be checked right now.
     """
@@ -65,7 +66,7 @@ def submit(
             return Submission(answer, replayed=True)
     plan = plan_request(session, tenant_id=tenant_id, body=body, preflight=preflight)
     webhooks.check_job_webhook(session, tenant_id=tenant_id, wanted=plan.request.webhook, settings=settings)
-    _check_quota(session, tenant_id, settings)
+    _check_quota(session, tenant_id, plan, settings)
     expected = estimate(session, _subject(tenant_id, plan), preflight=preflight, may_probe=False)
     job = _insert(session, tenant_id=tenant_id, body=body, plan=plan, origin=origin, expected=expected)
     webhooks.attach(session, job, wanted=plan.request.webhook, settings=settings)
@@ -161,10 +162,10 @@ def _no_progress(training: dict[str, Any]) -> dict[str, Any]:
     return {"epoch": 0, "step": 0, **totals, "percent": 0, "steps_per_second": None, "latest": {}}
 
 
-def _check_quota(session: Session, tenant_id: str, settings: Settings) -> None:
-    limit = settings.max_queued_jobs
-    if repository.count_unfinished(session, tenant_id=tenant_id, at_most=limit) >= limit:
-        raise QuotaExceeded(
-            f"{limit} jobs of this tenant have not ended; that is the limit.",
-            hint="Wait for some to finish, or cancel them.",
-        )
+def _check_quota(session: Session, tenant_id: str, plan: Plan, settings: Settings) -> None:
+    limits = quotas.limits_of(session, tenant_id=tenant_id, settings=settings)
+    quotas.check_parameters(limits, plan.report, pointer="/model")
+    limit = limits["unfinished_jobs"]
+    count = partial(repository.count_unfinished, session, tenant_id=tenant_id, at_most=limit)
+    quotas.check(session, tenant_id=tenant_id, name="unfinished_jobs", limit=limit, count=count)
+    check_storage(session, tenant_id=tenant_id, settings=settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -31,3 +31,8 @@ def insert_unless_there(session: Session, row: dict[str, object]) -> bool:
     """Insert a model unless the tenant has one of the same content; return whether it was inserted."""
     statement = insert(Model).values(row).on_conflict_do_nothing(index_elements=["tenant_id", "sha256"])
     return session.execute(statement.returning(Model.id)).first() is not None
+
+
+def count(session: Session, *, tenant_id: str) -> int:
+    """Return how many models a tenant keeps."""
+    return session.scalar(select(func.count()).where(Model.tenant_id == tenant_id)) or 0

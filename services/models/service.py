@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from services.config import Settings
 from services.db.clock import new_row_id
 from services.db.models import Model
 from services.definition import Definition, check
 from services.errors import InvalidRequest, NotFound, Problem
 from services.identifiers import check_id
+from services.limits import quotas
 from services.models import repository
 from services.pages import Page, timestamp
 from services.preflight import Preflight
@@ -31,6 +34,7 @@ def create_model(session: Session, *, tenant_id: str, document: Mapping[str, Any
 
     Raises:
         InvalidRequest: with every problem of the document.
+        QuotaExceeded: the tenant keeps too many.
         Unavailable: it could not be checked right now.
     """
     definition = check(document)
@@ -38,6 +42,7 @@ def create_model(session: Session, *, tenant_id: str, document: Mapping[str, Any
     if known is not None:
         return Posted(view(known), created=False)
     row = {"id": new_row_id(session, "mdl"), "tenant_id": tenant_id, **_portrayed(definition, preflight)}
+    _check_quota(session, tenant_id, row["report"], preflight.settings)
     created = repository.insert_unless_there(session, row)
     kept = repository.find_by_content(session, tenant_id=tenant_id, sha256=definition.sha256)
     if kept is None:
@@ -105,6 +110,13 @@ def view(model: Model) -> dict[str, Any]:
             "edit": f"{base}/edit",
         },
     }
+
+
+def _check_quota(session: Session, tenant_id: str, report: Mapping[str, Any], settings: Settings) -> None:
+    limits = quotas.limits_of(session, tenant_id=tenant_id, settings=settings)
+    quotas.check_parameters(limits, report, pointer="")
+    count = partial(repository.count, session, tenant_id=tenant_id)
+    quotas.check(session, tenant_id=tenant_id, name="models", limit=limits["models"], count=count)
 
 
 def _portrayed(definition: Definition, preflight: Preflight) -> dict[str, Any]:

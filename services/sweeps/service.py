@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
+from services.config import Settings
 from services.db.after_commit import after_commit
 from services.db.clock import new_row_id
 from services.db.sweep_models import ENDED_SWEEP_STATES, Sweep
-from services.errors import AlreadyTerminal, InvalidRequest, NotFound, Problem, QuotaExceeded
+from services.errors import AlreadyTerminal, InvalidRequest, NotFound, Problem
 from services.idempotency import service as idempotency
 from services.identifiers import check_id
+from services.limits import quotas
+from services.limits.storage import check_storage
 from services.pages import Page
 from services.preflight import Preflight
 from services.queue import Doorbell
@@ -22,9 +26,6 @@ from services.sweeps import repository
 from services.sweeps.ending import cancel_open, finish, settle
 from services.sweeps.resolve import resolve
 from services.sweeps.views import open_trial_view, sweep_view
-
-MAX_ACTIVE = 100
-"""Sweeps of one tenant that have not ended: each costs the driver a look every few seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ def create(
     tenant_id: str,
     body: dict[str, Any],
     preflight: Preflight,
+    settings: Settings,
     doorbell: Doorbell,
     idempotency_key: str | None = None,
 ) -> Creation:
@@ -57,7 +59,7 @@ def create(
         if answer is not None:
             return Creation(answer, replayed=True)
     resolved, _ = resolve(session, tenant_id, body, preflight)
-    _check_quota(session, tenant_id)
+    _check_quota(session, tenant_id, settings)
     sweep = Sweep(
         id=new_row_id(session, "swp"), tenant_id=tenant_id, name=body.get("name"), request=body, resolved=resolved
     )
@@ -161,10 +163,8 @@ def _views(session: Session, sweeps: Sequence[Sweep]) -> list[dict[str, Any]]:
     return views
 
 
-def _check_quota(session: Session, tenant_id: str) -> None:
-    unfinished = repository.count_active(session, tenant_id=tenant_id)
-    if unfinished >= MAX_ACTIVE:
-        raise QuotaExceeded(
-            f"{MAX_ACTIVE} sweeps of this tenant have not ended; that is the limit.",
-            hint="Wait for some to finish, or cancel them.",
-        )
+def _check_quota(session: Session, tenant_id: str, settings: Settings) -> None:
+    limit = quotas.limits_of(session, tenant_id=tenant_id, settings=settings)["active_sweeps"]
+    count = partial(repository.count_active, session, tenant_id=tenant_id)
+    quotas.check(session, tenant_id=tenant_id, name="active_sweeps", limit=limit, count=count)
+    check_storage(session, tenant_id=tenant_id, settings=settings)

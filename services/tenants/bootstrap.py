@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from services.config import load_settings
 from services.db.engine import Database
 from services.tenants import service
+from services.tenants.scopes import SCOPES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,9 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tenant", default="default", help="the tenant's name (created if missing)")
     parser.add_argument("--print-key", action="store_true", help="create a new API key and print it, this once")
     parser.add_argument("--name", default="bootstrap", help="what the key is called in lists")
-    parser.add_argument(
-        "--scope", action="append", choices=sorted(service.SCOPES), help="may be given again; default *"
-    )
+    parser.add_argument("--scope", action="append", choices=SCOPES, help="may be given again; default *")
     return parser
 
 

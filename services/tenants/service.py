@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from services.db.models import ApiKey, Tenant
-from services.errors import (
-    InsufficientScope,
-    InvalidRequest,
-    KeyExpired,
-    KeyRevoked,
-    NotFound,
-    Problem,
-    Unauthenticated,
-)
+from services.errors import InsufficientScope, KeyExpired, KeyRevoked, NotFound, Unauthenticated
 from services.identifiers import new_id
 from services.tenants import keys, repository
-
-EVERYTHING = frozenset({"*", "admin"})
-SCOPES = EVERYTHING | {"jobs:read", "jobs:write", "webhooks:read", "webhooks:write"}
+from services.tenants.scopes import EVERYTHING, check_scopes
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """On whose behalf a request is made."""
+    """On whose behalf a request is made; ``limits`` are what the tenant's differ by from the service's defaults."""
 
     tenant_id: str
     key_id: str
     scopes: frozenset[str]
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     def require(self, scope: str) -> None:
         """Return if this key has ``scope``.
@@ -40,7 +31,7 @@ class Principal:
         Raises:
             InsufficientScope: it has not.
         """
-        if scope not in self.scopes and not self.scopes & EVERYTHING:
+        if scope not in self.scopes and EVERYTHING not in self.scopes:
             raise InsufficientScope(f"This call needs a key with the scope {scope}.")
 
 
@@ -54,26 +45,24 @@ def create_key(
     *,
     tenant_id: str,
     name: str = "",
-    scopes: Iterable[str] = ("*",),
+    scopes: Iterable[str] = (EVERYTHING,),
     expires_at: datetime | None = None,
+    created_by: str | None = None,
 ) -> tuple[str, ApiKey]:
     """Create a key; return its text, which can never be had again, and its row.
 
     Raises:
         InvalidRequest: code ``unknown_scope``.
     """
-    unknown = sorted(set(scopes := list(scopes)) - SCOPES)
-    if unknown or not scopes:
-        detail = f"A scope is one of {', '.join(sorted(SCOPES))}, not {', '.join(unknown) or 'nothing'}."
-        raise InvalidRequest([Problem("unknown_scope", detail, "/scopes")])
     text, parts = keys.generate()
     row = ApiKey(
         id=parts.key_id,
         tenant_id=tenant_id,
         name=name,
         secret_sha256=parts.secret_sha256,
-        scopes=scopes,
+        scopes=check_scopes(scopes),
         expires_at=expires_at,
+        created_by=created_by,
     )
     return text, repository.insert_key(session, row)
 
@@ -107,4 +96,6 @@ def authenticate(session: Session, key_text: str | None) -> Principal:
         raise KeyRevoked
     if stored.expired:
         raise KeyExpired
-    return Principal(stored.tenant_id, offered.key_id, frozenset(stored.scopes))
+    if stored.unnoted:
+        repository.note_use(session, key_id=offered.key_id)
+    return Principal(stored.tenant_id, offered.key_id, frozenset(stored.scopes), stored.limits)

@@ -216,7 +216,7 @@ def test_another_tenants_data_set_does_not_exist(make_caller, problem):
 
 
 def test_a_reader_may_not_upload(make_caller, problem):
-    reader = make_caller(scopes=("jobs:read",))
+    reader = make_caller(scopes=("datasets:read",))
     assert problem(upload(reader.client, CSV), 403)["code"] == "insufficient_scope"
     assert problem(reader.client.get("/v1/datasets/zzz"), 422)["code"] == "invalid_id"
 

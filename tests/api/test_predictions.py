@@ -301,7 +301,7 @@ def test_a_child_that_is_killed_at_work_is_an_exact_answer_and_the_next_request_
 def test_a_stranger_sees_nothing_and_a_key_may_read_without_writing(make_caller, shared, fish):
     path = f"/v1/checkpoints/{fish['checkpoint_id']}/predict"
     assert make_caller().client.post(path, json={"rows": [TROUT]}).status_code == 404
-    reader = make_caller(scopes=("jobs:read",), tenant_id=shared.caller.tenant_id)
+    reader = make_caller(scopes=("checkpoints:read",), tenant_id=shared.caller.tenant_id)
     assert reader.client.post(path, json={"rows": [TROUT]}).status_code == 200
     assert shared.client.post("/v1/checkpoints/ckpt_1/predict", json={"rows": [TROUT]}).json()["code"] == "invalid_id"
 

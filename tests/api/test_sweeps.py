@@ -191,6 +191,6 @@ def test_wrong_queries_are_refused(client, sweep, problem, path, code):
 
 
 def test_a_reader_may_look_and_not_begin(make_caller, problem):
-    reader = make_caller(scopes=("jobs:read",)).client
+    reader = make_caller(scopes=("sweeps:read",)).client
     assert reader.get("/v1/sweeps").status_code == 200
     assert problem(reader.post("/v1/sweeps", json=GRID), 403)["code"] == "insufficient_scope"

@@ -76,7 +76,12 @@ class Rig:
         body = {"base": BASE, "seed": 1, **members}
         with self.database.session() as session:
             made = service.create(
-                session, tenant_id=self.tenant_id, body=body, preflight=self.preflight, doorbell=self.doorbell
+                session,
+                tenant_id=self.tenant_id,
+                body=body,
+                preflight=self.preflight,
+                settings=self.settings,
+                doorbell=self.doorbell,
             )
         return str(made.sweep["id"])
 

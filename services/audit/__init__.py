@@ -1,0 +1,1 @@
+"""Who did what: written with the deed, read by whoever may."""
