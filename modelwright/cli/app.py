@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from modelwright.cli import datasets, exits, sweeps, tables, watching
+from modelwright.cli import account, datasets, exits, keys, sweeps, tables, tenants, watching
 from modelwright.cli.console import AsJson, connect, err, out, print_json
 from modelwright.cli.exits import Exit, UsageError
 from modelwright.cli.files import read_job
@@ -33,6 +33,11 @@ app = typer.Typer(
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(sweeps.app, name="sweep")
 app.command("sweeps")(sweeps.list_sweeps)
+app.command()(account.login)
+app.add_typer(keys.app, name="keys")
+app.command()(account.usage)
+app.command()(account.audit)
+app.add_typer(tenants.app, name="tenants")
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id (job_…).")]
 
