@@ -20,7 +20,8 @@ from api.watching import Watcher
 from services.config import Settings
 from services.datasets import reader as datasets
 from services.db.engine import Database
-from services.errors import Busy, Unavailable
+from services.errors import Busy, RateLimited, Unavailable
+from services.limits.rates import Allowance
 from services.predictions.warm import WarmModels
 from services.preflight import Preflight
 from services.queue import Doorbell
@@ -73,7 +74,11 @@ async def admitted(request: Request) -> None:
     principal = await authenticated(request)
     state = request.app.state
     request.state.principal = principal
-    request.state.allowance = state.parts.meter.admit(principal)
+    try:
+        request.state.allowance = state.parts.meter.admit(principal)
+    except RateLimited as refusal:
+        request.state.allowance = Allowance(refusal.limit, 0, refusal.retry_after_seconds)
+        raise
     scope = needed(state.actions[request.scope["endpoint"]])
     if scope != ANY_KEY:
         principal.require(scope)

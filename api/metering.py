@@ -14,14 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.config import Settings
 from services.db.engine import Database
 from services.errors import RateLimited
-from services.health import redis_client
 from services.limits.ledger import Ledger
 from services.limits.rates import WINDOW_SECONDS, Allowance, Rates
 from services.tenants.service import Principal
 from services.usage.requests import Tally, add_requests
 
 EXCHANGE_SECONDS = 1.0
-TALLY_SECONDS = 10.0
+TALLY_SECONDS = 5.0
 """What a process has counted for ``/v1/usage`` and not yet stored is lost when it is killed."""
 
 Header = tuple[bytes, bytes]
@@ -36,8 +35,7 @@ class Meter:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._limit = settings.max_requests_per_minute
         self._database = database
-        self._redis = redis_client(settings.redis_url)
-        self._ledger = Ledger(self._redis)
+        self._ledger = Ledger(settings.redis_url)
         self._rates = Rates()
         self._tally = Tally()
         # Of its own: a Redis that does not answer would hold one of the threads that requests need.
@@ -96,7 +94,7 @@ class Meter:
     def close(self) -> None:
         """Close the connections."""
         self._thread.shutdown()
-        self._redis.close()
+        self._ledger.close()
 
     def _store(self, tally: Tally) -> None:
         with self._database.session() as session:

@@ -44,7 +44,7 @@ class AuditQuery(PageQuery):
 def show_usage(request: Request, parts: ServiceParts, caller: Reader) -> Response:
     """Return how many jobs your tenant has in each state, how long they trained, what is stored, and every limit.
 
-    Requests of the day lag by up to ten seconds. What a limit counts is in its `counts`; `remaining` is what is left.
+    Requests of the day lag by some seconds. What a limit counts is in its `counts`; `remaining` is what is left.
     """
     allowance = request.state.allowance
     with parts.database.read_session() as session:

@@ -197,6 +197,8 @@ def _worth_another_try(answer: httpx.Response) -> bool:
     if answer.status_code == httpx.codes.CONFLICT:
         body = _json(answer)
         return isinstance(body, dict) and body.get("code") == _IN_PROGRESS
+    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        return "retry-after" in answer.headers  # a rate passes by itself, a quota does not
     return answer.status_code in RETRY_STATUSES
 
 

@@ -197,8 +197,9 @@ class QuotaExceeded(ModelwrightError):
 class RateLimited(QuotaExceeded):
     """This tenant's requests come too often."""
 
-    def __init__(self, detail: str, *, retry_after_seconds: int, hint: str | None = None) -> None:
+    def __init__(self, detail: str, *, limit: int, retry_after_seconds: int, hint: str | None = None) -> None:
         super().__init__(detail, hint=hint)
+        self.limit = limit
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from services.limits.rates import WINDOW_SECONDS, Key
 
 _EXPIRE_SECONDS = 3 * WINDOW_SECONDS
 _BATCH = 1_000
+_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +20,11 @@ log = logging.getLogger(__name__)
 class Ledger:
     """Exchanges counts with the other processes; without Redis each goes on with its own."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+    def __init__(self, url: str) -> None:
+        # No repeats: the next exchange is a second away, and whoever stops the process waits for this one.
+        self._client = redis.Redis.from_url(
+            url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, retry=Retry(NoBackoff(), 0)
+        )
         self.reachable = True
 
     def exchange(self, sent: dict[Key, int]) -> tuple[dict[Key, int], float] | None:
@@ -34,6 +40,10 @@ class Ledger:
             log.warning("rates are counted over all processes again")
         self.reachable = True
         return answer
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
 
     def _exchange(self, sent: dict[Key, int]) -> tuple[dict[Key, int], float]:
         keys, totals = [*sent], dict[Key, int]()

@@ -104,6 +104,7 @@ def _refusal(limit: int, earlier: int, current: int, elapsed: float) -> RateLimi
     wait = _seconds_to_wait(limit, earlier, current, elapsed)
     return RateLimited(
         f"This tenant may make {limit} requests a minute.",
+        limit=limit,
         retry_after_seconds=max(1, math.ceil(wait)),
         hint="Wait for `Retry-After` seconds; `?wait=30` and event streams need fewer requests than polling does.",
     )

@@ -1,9 +1,9 @@
 """Counting requests: exact within a process, together over several, without Redis each for itself."""
 
 import math
+import uuid
 
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,9 +91,10 @@ def test_a_limit_of_nothing_lets_nobody_in(clock):
 
 
 @pytest.fixture
-def client(redis_url):
-    with redis.Redis.from_url(redis_url) as opened:
-        yield opened
+def ledger(redis_url):
+    opened = Ledger(redis_url)
+    yield opened
+    opened.close()
 
 
 def exchange(rates, ledger):
@@ -102,8 +103,7 @@ def exchange(rates, ledger):
     return answer is not None
 
 
-def test_several_processes_have_one_limit_together(client, tenant_name):
-    ledger = Ledger(client)
+def test_several_processes_have_one_limit_together(ledger, tenant_name):
     first, second = Rates(), Rates()
     for rates in (first, second):
         exchange(rates, ledger)
@@ -124,9 +124,8 @@ def test_a_request_counts_while_its_count_is_on_its_way(clock):
     assert taken(rates, 10, 10) == 2
 
 
-def test_windows_are_those_of_the_clock_of_redis(client, tenant_name):
+def test_windows_are_those_of_the_clock_of_redis(ledger, tenant_name):
     """A machine whose clock is an hour ahead counts in the same minutes as the others."""
-    ledger = Ledger(client)
     ahead, right = Rates(offset_seconds=0), Rates()
     ahead.take("someone", 10)
     for rates in (ahead, right):
@@ -139,8 +138,7 @@ def test_windows_are_those_of_the_clock_of_redis(client, tenant_name):
 
 
 def test_without_redis_each_counts_for_itself_and_it_is_said_once(clock, caplog):
-    gone = redis.Redis(port=1, socket_timeout=0.2, socket_connect_timeout=0.2)
-    ledger, rates = Ledger(gone), Rates(clock=clock, offset_seconds=0)
+    ledger, rates = Ledger("redis://127.0.0.1:1"), Rates(clock=clock, offset_seconds=0)
     for _ in range(3):
         assert taken(rates, 2, 10) == 2
         assert not exchange(rates, ledger)
@@ -158,7 +156,5 @@ def test_counts_of_past_minutes_are_forgotten(clock):
 
 
 @pytest.fixture
-def tenant_name(request):
-    import uuid
-
+def tenant_name():
     return f"ten_{uuid.uuid4().hex}"
