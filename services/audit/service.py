@@ -10,8 +10,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from services.db.accounting_models import AuditEntry
+from services.db.clock import new_row_id
 from services.errors import InvalidRequest, Problem
-from services.identifiers import check_id, new_id
+from services.identifiers import check_id
 from services.pages import Page, timestamp
 
 _BATCH = 10_000
@@ -45,7 +46,7 @@ def record(session: Session, deed: Deed) -> None:
     """Write a deed down, in the transaction of ``session``."""
     session.add(
         AuditEntry(
-            id=new_id("aud"),
+            id=new_row_id(session, "aud"),
             tenant_id=deed.tenant_id,
             key_id=deed.key_id,
             action=deed.action,
