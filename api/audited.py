@@ -21,10 +21,12 @@ from api import logs
 from api.errors import code_of
 from services.audit.service import Deed, record
 from services.errors import RateLimited
+from services.tenants.keys import redact
 
 log = logging.getLogger(__name__)
 
 _LOOKING = frozenset({"GET", "HEAD"})
+_MAX_ID_CHARACTERS = 80
 
 
 class AuditedRoute(APIRoute):
@@ -83,4 +85,4 @@ def _object_id(request: Request, response: Response) -> str | None:
 
 def _path_id(request: Request) -> str | None:
     named = [value for name, value in request.path_params.items() if name.endswith("_id")]
-    return str(named[0])[:80] if named else None
+    return redact(str(named[0]))[:_MAX_ID_CHARACTERS] if named else None  # what stands there may be anything

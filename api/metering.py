@@ -103,7 +103,10 @@ class Meter:
     async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(seconds)
-            await step()
+            try:
+                await step()
+            except Exception:
+                log.exception("counting requests failed; the next turn is in %g s", seconds)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

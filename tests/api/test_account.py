@@ -149,6 +149,14 @@ def test_refusals_are_written_down_too(make_caller, problem):
     assert found == [(422, "extra_forbidden"), (422, found[1][1]), (403, "insufficient_scope")]
 
 
+def test_a_key_in_a_path_is_not_kept(caller):
+    caller.client.post(f"/v1/jobs/{caller.key}/cancel")
+    entry = audit(caller.client)[0]
+    assert entry["status"] == 422
+    assert caller.key[12:30] not in str(entry)
+    assert entry["object_id"].startswith(caller.key[:11])
+
+
 def test_an_upload_is_written_down_and_a_flood_is_not(limited, database):
     caller = limited(requests_per_minute=6)
     body = {"columns": {"x": [[1.0], [2.0]], "y": [0, 1]}, "target": "y"}
