@@ -21,6 +21,7 @@ from api import (
     views,
     webhook_views,
 )
+from api.scopes import ANY_KEY, needed
 from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
 from services.graphs.schema import CaptureRequest, CompareRequest, GraphDiffRequest, GraphRequest
@@ -62,12 +63,17 @@ _MEANINGS = {
     415: "Not declared as JSON (`unsupported_media_type`); no format that is read here (`unsupported_format`).",
     416: "The range lies outside the content (`range_not_satisfiable`).",
     422: "Understood, and wrong: every problem is in `errors`, with a pointer.",
-    429: "A quota is used up (`quota_exceeded`).",
+    429: "A quota is used up, or too many requests came: then with `Retry-After` (`quota_exceeded`).",
     503: "PostgreSQL is away; try again after `Retry-After` seconds (`unavailable`).",
 }
 _HEADERS = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`."}},
     416: {"Content-Range": {"schema": {"type": "string"}, "description": "`bytes */<size>`."}},
+    429: {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, where waiting helps."},
+        "RateLimit-Policy": {"schema": {"type": "string"}, "description": "On every answer: requests within a window."},
+        "RateLimit": {"schema": {"type": "string"}, "description": "On every answer: what is left, and until when."},
+    },
     503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
 }
 
@@ -134,9 +140,19 @@ def _document(app: FastAPI) -> dict[str, Any]:
     components["schemas"] = {**components.get("schemas", {}), **_schemas()}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "mw_…"}}
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             operation["security"] = [] if path in _PUBLIC else [{"key": []}]
+            if path not in _PUBLIC:
+                _declare_admission(operation["responses"], needed(f"{method.upper()} {path}"))
     return document
+
+
+def _declare_admission(responses: dict[str, Any], scope: str) -> None:
+    """Add what the root router's dependency may answer for any route: the scope by name, and too many requests."""
+    if scope != ANY_KEY:
+        meaning = f"The key lacks the scope `{scope}` (`insufficient_scope`)."
+        responses["403"] = {**responses["403"], "description": meaning}
+    responses["429"] = problems(429)[429]
 
 
 def _schemas() -> dict[str, Any]:

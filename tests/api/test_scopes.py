@@ -64,6 +64,14 @@ def test_nothing_but_get_is_for_looking_unless_it_keeps_nothing(app):
     assert not any(scopes.NEEDED[name].endswith("write") for name, _ in contexts(app) if name.startswith("GET"))
 
 
+def test_the_document_names_the_scope_of_each_operation_and_says_what_too_many_requests_get(app):
+    for name, scope in scopes.NEEDED.items():
+        method, path = name.split(" ")
+        responses = app.openapi()["paths"][path][method.lower()]["responses"]
+        assert (f"`{scope}`" in responses["403"]["description"]) == (scope != scopes.ANY_KEY), name
+        assert "Retry-After" in responses["429"]["headers"], name
+
+
 @pytest.fixture(scope="module")
 def all_scopes():
     return [scope for scope in SCOPES if scope != EVERYTHING]
