@@ -143,16 +143,17 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             operation["security"] = [] if path in _PUBLIC else [{"key": []}]
             if path not in _PUBLIC:
-                _declare_admission(operation["responses"], needed(f"{method.upper()} {path}"))
+                operation["responses"] = _admission(operation["responses"], needed(f"{method.upper()} {path}"))
     return document
 
 
-def _declare_admission(responses: dict[str, Any], scope: str) -> None:
-    """Add what the root router's dependency may answer for any route: the scope by name, and too many requests."""
+def _admission(responses: dict[str, Any], scope: str) -> dict[str, Any]:
+    """Return responses with what the root router's dependency may answer: the scope by name, and too many requests."""
+    added = {"429": problems(429)[429]}
     if scope != ANY_KEY:
         meaning = f"The key lacks the scope `{scope}` (`insufficient_scope`)."
-        responses["403"] = {**responses["403"], "description": meaning}
-    responses["429"] = problems(429)[429]
+        added["403"] = {**responses["403"], "description": meaning}
+    return dict(sorted({**responses, **added}.items()))
 
 
 def _schemas() -> dict[str, Any]:
