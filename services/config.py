@@ -160,7 +160,7 @@ def _faults(source: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _of_tenants(source: Mapping[str, str]) -> dict[str, int]:
+def _of_tenants(source: Mapping[str, str]) -> dict[str, Any]:
     """Return what each tenant may have unless its operator says otherwise, and how long what it did is known."""
     return {
         "max_tenant_storage_bytes": int(_number(source, "MODELWRIGHT_MAX_TENANT_STORAGE_BYTES", 1 << 40)),
