@@ -19,6 +19,7 @@ from api import (
     graph_static,
     graphs,
     health,
+    job_changes,
     jobs,
     keys,
     metrics,
@@ -26,11 +27,14 @@ from api import (
     models,
     openapi,
     predictions,
+    queue,
     scopes,
     sweeps,
     usage,
     webhooks,
+    workers,
 )
+from api.board import Board
 from api.body import BodyLimits
 from api.dependencies import Parts, admitted
 from api.metering import Meter
@@ -41,6 +45,7 @@ from services.datasets.reader import Reader
 from services.db.engine import Database
 from services.health import redis_client
 from services.jobs import events as job_events
+from services.jobs.line import Line, read_line
 from services.predictions.warm import WarmModels
 from services.preflight import STATIC_PRELOAD, Preflight
 from services.queue import Doorbell
@@ -82,6 +87,7 @@ def _private() -> APIRouter:
     root = APIRouter(prefix="/v1", dependencies=[Depends(admitted)])
     for resource in (
         jobs,
+        job_changes,
         events,
         metrics,
         checkpoints,
@@ -93,6 +99,8 @@ def _private() -> APIRouter:
         datasets,
         sweeps,
         webhooks,
+        queue,
+        workers,
         catalog,
         keys,
         usage,
@@ -133,7 +141,14 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     watcher = Watcher(partial(_versions, database))
     meter = Meter(settings, database)
     stack.callback(meter.close)
-    return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, PrincipalCache(), watcher, meter)
+    board = Board(partial(_line, database, settings.max_running_jobs or None))
+    known = (PrincipalCache(), watcher, meter, board)
+    return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, *known)
+
+
+def _line(database: Database, max_running_jobs: int | None) -> Line:
+    with database.read_session() as session:
+        return read_line(session, max_running_jobs=max_running_jobs)
 
 
 def _versions(database: Database, job_ids: Sequence[str]) -> Mapping[str, int]:

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from api.board import Board
 from api.known_jobs import KnownJobs
 from api.metering import Meter
 from api.scopes import ANY_KEY, needed
@@ -51,6 +52,7 @@ class Parts:
     principals: PrincipalCache
     watcher: Watcher
     meter: Meter
+    board: Board
     known_jobs: KnownJobs = field(default_factory=KnownJobs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -11,13 +12,13 @@ from starlette.concurrency import run_in_threadpool
 from api import examples
 from api.audited import AuditedRoute
 from api.body import JsonBody
-from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession, authenticated
-from api.known_jobs import KnownJob
+from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession, authenticated
+from api.job_answers import knows, look
 from api.openapi import answer, json_request, problems
 from api.query import CreateJobQuery, JobQuery, JobsQuery, no_query
-from api.responses import encode, entity_tag, json_answer, list_answer, tagged_bytes
+from api.responses import json_answer, list_answer, tagged_bytes
 from api.views import JobList, JobView, ValidationView
-from services.jobs import again, queries, service, steering
+from services.jobs import again, service, steering
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=AuditedRoute)
 
@@ -67,6 +68,7 @@ def create_job(
         settings=parts.settings,
         doorbell=parts.doorbell,
         idempotency_key=idempotency_key,
+        placed=partial(parts.board.placed, tenant_id=caller.tenant_id),
     )
     return _created(made)
 
@@ -92,7 +94,7 @@ def list_jobs(query: Annotated[JobsQuery, Query()], parts: ServiceParts, caller:
             states=query.status,
             labels=labels,
         )
-    return list_answer(page)
+    return list_answer(parts.board.placed_page(page, tenant_id=caller.tenant_id))
 
 
 @router.get(
@@ -111,16 +113,17 @@ async def get_job(
 
     To poll cheaply send the last `ETag` as `If-None-Match`: an unchanged job is answered 304 without a body. With
     `wait=30` the answer comes at the next change, or after 30 seconds as if you had not waited; at once if the job has
-    ended, or is no longer as your `If-None-Match` knows it.
+    ended, or is no longer as your `If-None-Match` knows it. While it is queued, `queue` says where it stands: a place
+    that changed is a new answer (another `ETag`), but nothing that `wait` waits for.
     """
-    job = await run_in_threadpool(_look, parts, caller.tenant_id, job_id)
+    job = await run_in_threadpool(look, parts, caller.tenant_id, job_id)
     now = tagged_bytes(request, job.body, job.tag)
-    known = request.headers.get("if-none-match") is None or now.status_code == HTTPStatus.NOT_MODIFIED
+    known = request.headers.get("if-none-match") is None or knows(request, job)
     if query.wait == 0 or job.terminal or not known:
         return now
     if await parts.watcher.changed(job_id, job.version, timeout_seconds=query.wait):
         await authenticated(request)  # the key may have been revoked meanwhile
-        job = await run_in_threadpool(_look, parts, caller.tenant_id, job_id)
+        job = await run_in_threadpool(look, parts, caller.tenant_id, job_id)
     return tagged_bytes(request, job.body, job.tag)
 
 
@@ -130,13 +133,14 @@ async def get_job(
     dependencies=[Depends(no_query)],
     responses={**answer(200, JobView, "The job, cancelled or about to be."), **problems(401, 403, 404, 409, 422, 503)},
 )
-def cancel_job(job_id: str, session: WriteSession, caller: Writer) -> Response:
+def cancel_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: Writer) -> Response:
     """Cancel a job that waits, or stop one that runs; asking twice is asking once.
 
     A running job writes a last checkpoint and ends within seconds. One that has already ended answers 409
     `already_terminal` with its `state`.
     """
-    return json_answer(steering.request_cancel(session, tenant_id=caller.tenant_id, job_id=job_id))
+    job = steering.request_cancel(session, tenant_id=caller.tenant_id, job_id=job_id)
+    return json_answer(parts.board.placed(job, tenant_id=caller.tenant_id))
 
 
 @router.post(
@@ -145,13 +149,14 @@ def cancel_job(job_id: str, session: WriteSession, caller: Writer) -> Response:
     dependencies=[Depends(no_query)],
     responses={**answer(200, JobView, "The job, paused or about to be."), **problems(401, 403, 404, 409, 422, 503)},
 )
-def pause_job(job_id: str, session: WriteSession, caller: Writer) -> Response:
+def pause_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: Writer) -> Response:
     """Keep a queued job from starting, or let a running one write a checkpoint and free its worker.
 
     It is `pausing`, then `paused`, until you resume or cancel it; asking twice is asking once. A job that has ended
     answers 409 `already_terminal`, one that is being cancelled 409 `already_cancelling`.
     """
-    return json_answer(steering.request_pause(session, tenant_id=caller.tenant_id, job_id=job_id))
+    job = steering.request_pause(session, tenant_id=caller.tenant_id, job_id=job_id)
+    return json_answer(parts.board.placed(job, tenant_id=caller.tenant_id))
 
 
 @router.post(
@@ -166,7 +171,7 @@ def resume_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: 
     A job that is queued or runs is left as it is. While it is still `pausing` the answer is 409 `still_pausing`.
     """
     job = steering.resume(session, tenant_id=caller.tenant_id, job_id=job_id, doorbell=parts.doorbell)
-    return json_answer(job)
+    return json_answer(parts.board.placed(job, tenant_id=caller.tenant_id))
 
 
 @router.post(
@@ -197,6 +202,7 @@ def retry_job(
         settings=parts.settings,
         doorbell=parts.doorbell,
         idempotency_key=idempotency_key,
+        placed=partial(parts.board.placed, tenant_id=caller.tenant_id),
     )
     return _created(made)
 
@@ -235,21 +241,9 @@ def fork_job(
         settings=parts.settings,
         doorbell=parts.doorbell,
         idempotency_key=idempotency_key,
+        placed=partial(parts.board.placed, tenant_id=caller.tenant_id),
     )
     return _created(made)
-
-
-def _look(parts: Parts, tenant_id: str, job_id: str) -> KnownJob:
-    """Return the job's answer; where its version is known that costs one short read."""
-    with parts.database.read_session() as session:
-
-        def read() -> KnownJob:
-            job = service.get_job(session, tenant_id=tenant_id, job_id=job_id)
-            body = encode(job)
-            return KnownJob(job["version"], job["terminal"], body, entity_tag(body))
-
-        version = queries.get_version(session, tenant_id=tenant_id, job_id=job_id)
-        return parts.known_jobs.get(tenant_id, job_id, version, read)
 
 
 def _created(made: service.Submission) -> Response:

@@ -7,18 +7,24 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from services.jobs.places import Waiting
+
 MAX_BYTES = 64 << 20
 """A job is some kilobytes, at most a few megabytes: those that are polled fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownJob:
-    """A job's answer; ``version`` grows with every change that it shows."""
+    """A job's answer; ``version`` grows with every change that it shows.
+
+    Of a queued job (``waiting``) it is the answer without its place in the queue, which changes while the job does not.
+    """
 
     version: int
     terminal: bool
     body: bytes
     tag: str
+    waiting: Waiting | None = None
 
 
 class KnownJobs:

@@ -11,10 +11,10 @@ from api import examples
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
+from api.model_views import EditView, ModelList, ModelSummaryView, ModelValidationView, ModelView
 from api.openapi import Responses, answer, json_request, problems
 from api.query import PageQuery, SummaryQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json, tagged_text
-from api.views import EditView, ModelList, ModelSummaryView, ModelValidationView, ModelView
 from services.db.models import Model
 from services.models import edits, service
 from services.tenants.service import Principal

@@ -16,16 +16,20 @@ from api import (
     dataset_views,
     examples,
     graph_views,
+    model_views,
     prediction_views,
+    queue_views,
     sweep_views,
     views,
     webhook_views,
+    worker_views,
 )
 from api.scopes import ANY_KEY, needed
 from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
 from services.graphs.schema import CaptureRequest, CompareRequest, GraphDiffRequest, GraphRequest
 from services.jobs.again import ForkRequest
+from services.jobs.changes import JobChange
 from services.jobs.schema import JobRequest
 from services.models.edits import EditRequest
 from services.predictions.schema import PredictRequest
@@ -42,9 +46,12 @@ _VIEWS = (
     checkpoint_views,
     dataset_views,
     graph_views,
+    model_views,
     prediction_views,
+    queue_views,
     sweep_views,
     webhook_views,
+    worker_views,
 )
 _PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 _DESCRIPTION = """POST a model, get it trained.
@@ -161,9 +168,10 @@ def _schemas() -> dict[str, Any]:
     shown = [view for view in known if isinstance(view, type) and issubclass(view, views.View)]
     requests: list[tuple[type[BaseModel], str]] = [
         (JobRequest, "validation"),
-        (views.ModelDocument, "validation"),
+        (model_views.ModelDocument, "validation"),
         (EditRequest, "validation"),
         (ForkRequest, "validation"),
+        (JobChange, "validation"),
         (CheckpointChange, "validation"),
         (DatasetRequest, "validation"),
         (GraphRequest, "validation"),

@@ -28,9 +28,13 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         "GET /v1/jobs/{job_id}",
         "GET /v1/jobs/{job_id}/events",
         "GET /v1/jobs/{job_id}/metrics",
+        "GET /v1/queue",
+        "GET /v1/workers",
+        "GET /v1/workers/{worker_id}",
     ),
     "jobs:write": (
         "POST /v1/jobs",
+        "PATCH /v1/jobs/{job_id}",
         "POST /v1/jobs/{job_id}/cancel",
         "POST /v1/jobs/{job_id}/pause",
         "POST /v1/jobs/{job_id}/resume",

@@ -94,6 +94,24 @@ class EstimateView(View):
     actual_seconds: float | None = Field(None, description="Of a job that ran through at its first attempt.")
 
 
+class WaitingForView(View):
+    """Why a queued job does not run yet."""
+
+    code: Literal["start_time", "no_worker", "no_device", "tenant_limit", "jobs_ahead", "free_slot", "claim"] = Field(
+        examples=["tenant_limit"]
+    )
+    detail: str = Field(examples=["Your limit of running jobs is reached: 2 run, of at most 2."])
+
+
+class QueuePlaceView(View):
+    """Where a queued job stands; `position` and `ahead` are null until its start time has come."""
+
+    position: int | None = Field(description="Among your own queued jobs, from 1.")
+    ahead: int | None = Field(description="How many jobs of everybody's will probably go first.")
+    eta: str | None = Field(description="When it will probably start; null where no estimate tells.")
+    waiting_for: WaitingForView
+
+
 class JobView(View):
     """A job: a model, its data and its plan, and what became of it."""
 
@@ -106,6 +124,7 @@ class JobView(View):
     reason: str | None
     attempt: int = Field(description="Grows each time the job is taken up by a worker.")
     priority: int
+    device: str = Field(description="What a worker must have: `auto`, `cpu`, `cuda`, `cuda:4` for four GPUs.")
     labels: dict[str, str]
     progress: Progress
     transitions: list[Transition]
@@ -115,6 +134,8 @@ class JobView(View):
         description="With static execution, once known: how the job trains (`static`, or `dynamic` with the `reason`), "
         "seconds of capturing, `backend`, captured `batch_sizes`, largest difference from the model."
     )
+    queue: QueuePlaceView | None = Field(description="While it is `queued`.")
+    start_after: str | None = Time
     created_at: str = Time
     started_at: str | None = Time
     finished_at: str | None = Time
@@ -159,61 +180,6 @@ class ValidationView(View):
     estimate: EstimateView
 
 
-class ModelDocument(BaseModel):
-    """A model definition. A bare module (an object with `type`) is a whole document too."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    format: Literal["model/1"] = "model/1"
-    modules: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Modules, macros and functions by name."
-    )
-    model: dict[str, Any] | str = Field(description="What is built.", examples=["Sequential(Linear(64, 10))"])
-    inputs: list[dict[str, Any]] = Field(default_factory=list, description="`name`, `dtype`, `shape` of each input.")
-    outputs: list[str] = Field(default_factory=list, description="Names of what `forward` returns.")
-
-
-class ModelView(View):
-    """A definition that was checked, under an id of its own."""
-
-    id: str = Field(examples=["mdl_01kaq9y3t6f8m2r4v7x0z5b1cd"])
-    object: Literal["model"]
-    sha256: str = Field(description="Of the canonical definition: the same content is the same model.")
-    parameters: dict[str, int]
-    definition: dict[str, Any]
-    preflight: dict[str, Any]
-    created_at: str = Time
-    links: dict[str, str]
-
-
-class ModelValidationView(View):
-    """What the checks found of a sound definition."""
-
-    object: Literal["validation"]
-    valid: Literal[True]
-    sha256: str
-    preflight: dict[str, Any]
-    summary: str
-
-
-class ModelSummaryView(View):
-    """The tree of a model's modules."""
-
-    object: Literal["model_summary"]
-    model_id: str
-    tree: dict[str, Any]
-    text: str
-
-
-class EditView(View):
-    """What an edit made."""
-
-    object: Literal["edit"]
-    model: ModelView
-    from_: str = Field(alias="from", description="The model that was edited.")
-    weights: dict[str, Any] = Field(description="`carried` (new path → old path), `new`, `dropped`.")
-
-
 class CatalogEntryView(View):
     """Something that a request may name."""
 
@@ -254,12 +220,6 @@ class EventList(ListView):
     """A page of events, oldest first."""
 
     data: list[EventView]
-
-
-class ModelList(ListView):
-    """A page of models."""
-
-    data: list[ModelView]
 
 
 class CatalogEntryBrief(View):

@@ -12,6 +12,7 @@ from services.db import (  # noqa: F401 - their tables belong to the metadata
     sweep_models,
     timing_models,
     webhook_models,
+    worker_models,
 )
 from services.db.models import Base
 

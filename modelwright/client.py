@@ -17,6 +17,7 @@ from modelwright.graph_calls import GraphCalls
 from modelwright.live import as_definition
 from modelwright.model_calls import ModelCalls
 from modelwright.prediction_calls import PredictionCalls
+from modelwright.queue_calls import QueueCalls
 from modelwright.requests import path
 from modelwright.sweep_calls import SweepCalls
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls, AccountCalls):
+class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls, AccountCalls, QueueCalls):
     """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
 
     Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no

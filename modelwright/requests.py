@@ -39,6 +39,9 @@ class Requests:
         key = idempotency_key or str(uuid.uuid4())
         return self._transport.post(where, body, idempotency_key=key, params=params, timeout_seconds=timeout_seconds)
 
+    def _patch(self, where: str, body: object) -> Json:
+        return self._transport.patch(where, body)
+
     def _post_text(self, where: str, body: object, *, params: Parameters = (), timeout_seconds: float) -> str:
         return self._transport.post_text(where, body, params=params, timeout_seconds=timeout_seconds)
 

@@ -110,6 +110,14 @@ class Transport:
         """Return the JSON of ``PUT path`` with bytes."""
         return _object(self._request("PUT", path, headers=headers, content=content))
 
+    def patch(self, path: str, body: object) -> Json:
+        """Return the JSON of ``PATCH path``; sent twice, the second changes nothing.
+
+        Raises:
+            ApiError, ConnectionFailed: as `get`.
+        """
+        return _object(self._request("PATCH", path, body=body))
+
     def delete(self, path: str) -> None:
         """``DELETE path``; sent twice, the second finds nothing.
 

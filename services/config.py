@@ -43,6 +43,7 @@ class Settings:
     max_model_parameters: int = 1_000_000_000
     max_body_bytes: int = 1 << 20
     max_queued_jobs: int = 10_000
+    max_running_jobs: int = 0  # of one tenant at a time; 0: as many as there are slots
     max_dataset_bytes: int = 4 << 30
     max_tenant_dataset_bytes: int = 32 << 30
     max_tenant_storage_bytes: int = 1 << 40
@@ -171,6 +172,7 @@ def _of_tenants(source: Mapping[str, str]) -> dict[str, Any]:
         "audit_days": int(_number(source, "MODELWRIGHT_AUDIT_DAYS", 365)),
         "max_queued_jobs": int(_number(source, "MODELWRIGHT_MAX_QUEUED_JOBS", 10_000)),
         "max_tenant_dataset_bytes": int(_number(source, "MODELWRIGHT_MAX_TENANT_DATASET_BYTES", 32 << 30)),
+        "max_running_jobs": int(_number(source, "MODELWRIGHT_MAX_RUNNING_JOBS", 0)),
     }
 
 

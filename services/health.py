@@ -21,7 +21,8 @@ _PROBE = "modelwright.health"
 _WORKERS = text(
     """
     SELECT EXISTS (SELECT FROM job WHERE lease_expires_at > now()),
-           EXISTS (SELECT FROM job WHERE state = 'queued' AND created_at < now() - make_interval(secs => :seconds))
+           EXISTS (SELECT FROM job WHERE state = 'queued' AND held_until IS NULL
+                           AND greatest(created_at, start_after) < now() - make_interval(secs => :seconds))
     """
 )
 

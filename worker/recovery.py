@@ -11,10 +11,12 @@ from services.db.engine import Database
 from services.failpoints import hit
 from services.jobs import repository
 from services.jobs.outcomes import expire
+from services.jobs.schedule import release
 from services.jobs.waiting import note_waiting
 from services.queue import Doorbell
 from services.storage.chunks import collect_garbage
 from services.webhooks.deliveries import delete_settled
+from services.workers.registry import forget_lost
 
 UNANSWERED_SECONDS = 10.0
 ABANDONED_SECONDS = 7 * 86_400.0
@@ -32,11 +34,12 @@ log = logging.getLogger(__name__)
 
 
 def recover(database: Database, doorbell: Doorbell) -> None:
-    """Sweep expired leases, then ring again for jobs that nobody claimed for 10 s.
+    """Sweep expired leases, let jobs go whose time has come, then ring again for jobs that nobody claimed for 10 s.
 
     Any number of recoveries may run at once: each lease and each ring is taken by one of them.
     """
     sweep(database, grace_seconds=RESTART_GRACE_SECONDS)
+    release_due(database, doorbell)
     unanswered = _unanswered(database)
     for job_id, device in unanswered:
         doorbell.ring(job_id, device)
@@ -63,12 +66,24 @@ def forget(database: Database, *, audit_days: int) -> int:
         return forget_old(session, days=audit_days)
 
 
+def release_due(database: Database, doorbell: Doorbell) -> int:
+    """Put the jobs whose start time has come where workers look, ring for them, and return how many."""
+    with database.session() as session:
+        due = repository.lock_due(session, limit=_BATCH)
+        for job in due:
+            release(session, job)
+    for job in due:
+        doorbell.ring(job.id, job.device)
+    return len(due)
+
+
 def collect(database: Database) -> int:
     """Delete what is too old (uploads, checkpoints, deliveries) and unused for a day; return how many chunks went."""
     with database.session() as session:
         delete_abandoned(session, older_than_seconds=ABANDONED_SECONDS)
         delete_expired(session)
         delete_settled(session, older_than_seconds=DELIVERY_SECONDS, limit=_DELIVERIES)
+        forget_lost(session)
     collected = 0
     for _ in range(_GARBAGE_BATCHES):
         with database.session() as session:

@@ -16,7 +16,10 @@ from services.failpoints import hit
 from services.forkserver.client import ForkServer
 from services.jobs.claims import Claim, claim_next
 from services.queue import Doorbell
-from worker.recovery import RESTART_GRACE_SECONDS, sweep
+from services.workers.registry import SlotFacts
+from worker.about import describe
+from worker.heartbeat import Heartbeat
+from worker.recovery import RESTART_GRACE_SECONDS, release_due, sweep
 from worker.supervisor import DRAIN_GRACE_SECONDS, Site, supervise
 
 TRAINER = "worker.trainer.main"
@@ -29,7 +32,7 @@ log = logging.getLogger(__name__)
 class Slot:
     """Claims jobs and supervises them one after the other, when the doorbell rings and every few seconds anyway."""
 
-    def __init__(self, settings: Settings, *, draining: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, *, worker_id: str, draining: Callable[[], bool]) -> None:
         self._settings = settings
         self._draining = draining
         self._busy = threading.Lock()
@@ -42,10 +45,14 @@ class Slot:
             fork_server=ForkServer(preload=[TRAINER, WARM]),
             draining=draining,
         )
+        about = describe(settings.devices, gpus=settings.gpus, cores=settings.processes)
+        facts = SlotFacts(self._owner, worker_id, settings.device_classes, about)
+        self._heartbeat = Heartbeat(self._site.database, facts, draining=draining)
 
     def open(self) -> None:
         """Start the fork server, so that torch is there before the first job, and the poll of the database."""
         self._site.fork_server.start()
+        self._heartbeat.start()
         threading.Thread(target=self._poll, name="database-poll", daemon=True).start()
 
     def work(self) -> None:
@@ -65,6 +72,7 @@ class Slot:
         """Stop polling, let a job that drains write its checkpoint, end the fork server and the connections."""
         self._closed.set()
         self._busy.acquire(timeout=CLOSE_SECONDS)
+        self._heartbeat.close()
         self._site.fork_server.close()
         self._site.database.close()
         self._doorbell.close()
@@ -76,6 +84,7 @@ class Slot:
                 owner=self._owner,
                 devices=self._settings.device_classes,
                 lease_seconds=self._settings.lease_seconds,
+                max_running_jobs=self._settings.max_running_jobs or None,
             )
             if claim is not None:
                 hit("in_claim")
@@ -95,6 +104,7 @@ class Slot:
                 continue
             try:
                 sweep(self._site.database, grace_seconds=RESTART_GRACE_SECONDS)
+                release_due(self._site.database, self._doorbell)
             except DBAPIError as error:
                 log.warning("no sweep: %s", error.orig)
             self.work()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 from functools import cache
@@ -10,6 +11,7 @@ from celery.signals import worker_init, worker_process_init, worker_process_shut
 
 from services import failpoints
 from services.db.engine import Database
+from services.identifiers import new_id
 from services.logging import configure_logging
 from services.queue import RING, Doorbell
 from worker.app import COLLECT, FETCH, RECOVER, app, settings
@@ -18,9 +20,13 @@ from worker.orphans import die_with_main
 from worker.recovery import collect, forget, recover
 from worker.slot import Slot
 
+log = logging.getLogger(__name__)
+
 _draining = mmap.mmap(-1, 1)
 """One byte that Celery's main process shares with the pool children that it forks: 1 once it was told to stop."""
 _slots: dict[int, Slot] = {}
+_worker_ids: list[str] = []
+"""The one of this worker, made by its main process before it forks the children that share it."""
 
 
 @app.task(name=RING)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -53,6 +59,8 @@ def _prepare(**_: object) -> None:
     configure_logging(settings.log_level)
     failpoints.arm(settings.failpoint)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _worker_ids.append(new_id("wrk"))
+    log.info("worker begins", extra={"worker_id": _worker_ids[0]})
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
@@ -76,7 +84,7 @@ def _slot() -> Slot:
     """Return this process's slot; a forked child never uses its parent's."""
     pid = os.getpid()
     if pid not in _slots:
-        _slots[pid] = Slot(settings, draining=lambda: _draining[0] == 1)
+        _slots[pid] = Slot(settings, worker_id=_worker_ids[0], draining=lambda: _draining[0] == 1)
     return _slots[pid]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from modelwright.cli import account, datasets, exits, keys, sweeps, tables, tenants, watching
+from modelwright.cli import account, datasets, exits, keys, queue, sweeps, tables, tenants, watching
 from modelwright.cli.console import AsJson, connect, err, out, print_json
 from modelwright.cli.exits import Exit, UsageError
 from modelwright.cli.files import read_job
@@ -38,6 +38,9 @@ app.add_typer(keys.app, name="keys")
 app.command()(account.usage)
 app.command()(account.audit)
 app.add_typer(tenants.app, name="tenants")
+app.command("queue")(queue.queue)
+app.command("workers")(queue.workers)
+app.command("change")(queue.change)
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id (job_…).")]
 

@@ -141,8 +141,19 @@ def _facts(job: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("step", f"{progress.get('step', 0)} of {progress['total_steps']}"))
     shown = list(latest(job).items())[:_SHOWN_METRICS]
     facts += [("latest", "  ".join(f"{name} {value}" for name, value in shown))] if shown else []
+    facts += _queue_facts(job.get("queue"))
     facts += [(name.replace("_at", ""), ago(job[name])) for name in ("created_at", "finished_at") if job.get(name)]
     return facts
+
+
+def _queue_facts(place: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return where a queued job stands and what it waits for."""
+    if place is None:
+        return []
+    stands = (
+        [("position", f"{place['position']} of yours, {place['ahead']} of all go first")] if place["position"] else []
+    )
+    return [*stands, ("waits for", place["waiting_for"]["detail"])]
 
 
 def _checkpoint_line(checkpoint: Mapping[str, Any]) -> str:

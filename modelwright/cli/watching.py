@@ -99,6 +99,8 @@ def _numbers(job: Job, count: int) -> str:
     """Loss first, then what is measured on rows that were not trained on; of a job in the queue, what it waits for."""
     if job["state"] == "queued" and job.get("reason"):
         return str(job["reason"]).replace("_", " ")
+    if job.get("queue"):
+        return str(job["queue"]["waiting_for"]["detail"])
     values = tables.latest(job)
     wanted = [name for name in ("train/loss", "validation/accuracy", "validation/loss") if name in values]
     rest = [name for name in values if name not in wanted and name != "learning_rate"]

@@ -61,6 +61,7 @@ class Tenant(Base):
     limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     stored_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
     stored_at: Mapped[datetime | None]
+    max_running_jobs: Mapped[int | None] = mapped_column(Integer)  # None: the service's own limit
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -108,8 +109,23 @@ class Job(Base):
             "state IN ('queued','starting','running','pausing','paused','cancelling','succeeded','failed','cancelled')",
             name="state",
         ),
-        # The claim reads this index alone: no scan and no count, however many jobs wait (P9).
-        Index("ix_job_queued", text("priority DESC"), "created_at", "id", postgresql_where=text("state = 'queued'")),
+        # The claim finds the head of each tenant's queue here: no scan and no count, however many jobs wait (P9).
+        Index(
+            "ix_job_queued",
+            "tenant_id",
+            "device",
+            "format",
+            text("priority DESC"),
+            "created_at",
+            "id",
+            postgresql_where=text("state = 'queued' AND held_until IS NULL"),
+        ),
+        Index("ix_job_held", "held_until", postgresql_where=text("state = 'queued' AND held_until IS NOT NULL")),
+        Index("ix_job_rung", "rung_at", postgresql_where=text("state = 'queued' AND held_until IS NULL")),
+        # No seat is taken twice: that is what keeps a tenant's limit of running jobs, whoever claims at once.
+        Index("ix_job_seat", "tenant_id", "seat", unique=True, postgresql_where=text("seat IS NOT NULL")),
+        Index("ix_job_claimed", "tenant_id", "claimed_at", postgresql_where=text("claimed_at IS NOT NULL")),
+        Index("ix_job_running", "tenant_id", postgresql_where=text("lease_expires_at IS NOT NULL")),
         Index("ix_job_leased", "lease_expires_at", postgresql_where=text("lease_expires_at IS NOT NULL")),
         # The jobs whose checkpoints are to go one day; what has none left is taken out.
         Index(
@@ -155,6 +171,10 @@ class Job(Base):
     webhook_events: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     traceparent: Mapped[str | None]
     rung_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    start_after: Mapped[datetime | None]
+    held_until: Mapped[datetime | None]  # ``start_after`` while that lies ahead: nobody claims the job
+    claimed_at: Mapped[datetime | None]
+    seat: Mapped[int | None] = mapped_column(Integer)  # which of its tenant's places it runs on, if those are limited
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]

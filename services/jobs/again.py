@@ -12,7 +12,7 @@ from services.db.models import TERMINAL_STATES, Job
 from services.errors import Conflict, InvalidRequest, NotFound, Problem
 from services.identifiers import check_id
 from services.jobs import repository
-from services.jobs.service import Submission, submit
+from services.jobs.service import Placed, Submission, submit
 from services.preflight import Preflight
 from services.queue import Doorbell
 from services.training.model import Section
@@ -44,6 +44,7 @@ def retry(
     settings: Settings,
     doorbell: Doorbell,
     idempotency_key: str | None = None,
+    placed: Placed = dict,
 ) -> Submission:
     """Queue a job's request once more, as a job of its own.
 
@@ -65,6 +66,7 @@ def retry(
         doorbell=doorbell,
         idempotency_key=idempotency_key,
         origin={"kind": "retry", "job_id": job.id},
+        placed=placed,
     )
 
 
@@ -78,6 +80,7 @@ def fork(
     settings: Settings,
     doorbell: Doorbell,
     idempotency_key: str | None = None,
+    placed: Placed = dict,
 ) -> Submission:
     """Queue a job's request with changes, as a job of its own; the old one may still run.
 
@@ -99,6 +102,7 @@ def fork(
             doorbell=doorbell,
             idempotency_key=idempotency_key,
             origin={"kind": "fork", "job_id": job.id},
+            placed=placed,
         )
     except InvalidRequest as error:
         if error.code == "idempotency_mismatch":

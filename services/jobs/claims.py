@@ -8,12 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, literal, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from services.db.models import Job
 from services.errors import Fenced
 from services.jobs import repository
 from services.jobs.states import add_event, appended, transition_entry
+from services.jobs.turns import next_turn
 
 FORMAT = 1
 """The newest form of a resolved job that this version writes and can run. Raise it with the first job that an older
@@ -40,28 +43,28 @@ class Control:
     pause_requested: bool
 
 
-def claim_next(session: Session, *, owner: str, devices: Sequence[str], lease_seconds: float) -> Claim | None:
-    """Claim the first queued job that fits ``devices`` (``cpu``, ``cuda:2`` …); None if there is none that is free.
+def claim_next(
+    session: Session, *, owner: str, devices: Sequence[str], lease_seconds: float, max_running_jobs: int | None = None
+) -> Claim | None:
+    """Claim the queued job whose turn it is among those that fit ``devices`` (``cpu``, ``cuda:2`` …); None if none is.
 
     One statement, so that two claimers never get one job and never wait for each other; the database's clock only.
+    Whose turn it is, and how a limit is kept (``max_running_jobs`` for tenants that have none of their own), says
+    `services.jobs.turns`.
     """
-    first = (
-        select(Job.id)
-        .where(Job.state == "queued", Job.device.in_(["auto", *devices]), Job.format <= FORMAT)
-        .order_by(Job.priority.desc(), Job.created_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    job = session.scalar(
+    turn = next_turn(devices=devices, newest_format=FORMAT, max_running_jobs=max_running_jobs)
+    statement = (
         update(Job)
-        .where(Job.id == first.scalar_subquery())
+        .where(Job.id == turn.c.id)
         .values(
             state="starting",
             reason=None,
             owner=owner,
+            seat=turn.c.seat,
             epoch=Job.epoch + 1,
             attempt=Job.attempt + 1,
             lease_expires_at=_after(lease_seconds),
+            claimed_at=func.now(),
             started_at=func.coalesce(Job.started_at, func.now()),
             transitions=appended(transition_entry("starting", None, Job.attempt + 1)),
             version=Job.version + 1,
@@ -70,6 +73,7 @@ def claim_next(session: Session, *, owner: str, devices: Sequence[str], lease_se
         .returning(Job)
         .execution_options(synchronize_session=False)
     )
+    job = _claimed(session, statement)
     if job is None:
         return None
     add_event(session, job, "job.state_changed", {"state": "starting", "reason": None, "attempt": job.attempt})
@@ -130,6 +134,16 @@ def lock_claimed(session: Session, claim: Claim) -> Job:
     if job is None or job.lease_expires_at is None:
         raise Fenced()
     return job
+
+
+def _claimed(session: Session, statement: ReturningUpdate[Job]) -> Job | None:
+    """Run the claim; again where another claimer, unseen by its snapshot, took the same seat of a tenant."""
+    while True:
+        try:
+            with session.begin_nested():
+                return session.scalar(statement)
+        except IntegrityError:
+            continue
 
 
 def _after(seconds: float) -> ColumnElement[datetime]:

@@ -67,12 +67,30 @@ def lock_expired(session: Session, *, limit: int, grace_seconds: float) -> list[
     return list(session.scalars(expired.where(returned).limit(limit).with_for_update(skip_locked=True)))
 
 
+def lock_due(session: Session, *, limit: int) -> list[Job]:
+    """Return queued jobs whose start time has come and that are still held, locked; those held by others skipped."""
+    return list(
+        session.scalars(
+            select(Job)
+            .where(Job.state == "queued", Job.held_until <= func.now())
+            .order_by(Job.held_until)
+            .limit(limit)
+            .options(*(defer(document, raiseload=True) for document in _DOCUMENTS))
+            .with_for_update(skip_locked=True)
+        )
+    )
+
+
 def unanswered(session: Session, *, seconds: float, limit: int) -> list[tuple[str, str]]:
     """Return (id, device) of queued jobs whose doorbell was rung over ``seconds`` ago, and count it as rung now."""
     waiting = (
         select(Job.id)
-        .where(Job.state == "queued", Job.rung_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds))
-        .order_by(Job.priority.desc(), Job.created_at, Job.id)
+        .where(
+            Job.state == "queued",
+            Job.held_until.is_(None),
+            Job.rung_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds),
+        )
+        .order_by(Job.rung_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

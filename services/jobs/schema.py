@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from services.jobs.schedule import check_time
 from services.training.model import Section, problem
 from services.training.resources import Resources
 from services.training.schema import CheckpointPolicy, DataSection, TrainingPlan
@@ -15,7 +16,9 @@ from services.webhooks.schema import JobWebhook, spell_out
 
 LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-/]{0,62}\Z")
 MAX_RUNTIME_SECONDS = 30 * 86_400
+MAX_LABELS = 64
 
+Priority = Annotated[int, Field(ge=-100, le=100)]
 LabelValue = Annotated[str, Field(max_length=200)]
 
 
@@ -29,7 +32,12 @@ def _check_model(value: object) -> object:
     return value
 
 
-def _check_labels(labels: dict[str, str]) -> dict[str, str]:
+def check_labels(labels: dict[str, Any]) -> dict[str, Any]:
+    """Return labels whose names can be names.
+
+    Raises:
+        PydanticCustomError: ``invalid_label_name``.
+    """
     for name in labels:
         if not LABEL_NAME.match(name):
             raise problem(
@@ -49,7 +57,10 @@ Model = Annotated[
 ]
 Start = Annotated[InitFrom, BeforeValidator(_spell_out, json_schema_input_type=InitFrom | str)]
 Hook = Annotated[JobWebhook, BeforeValidator(spell_out, json_schema_input_type=JobWebhook | str)]
-Labels = Annotated[dict[str, LabelValue], Field(max_length=64), AfterValidator(_check_labels)]
+Time = Annotated[
+    str, AfterValidator(check_time), WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40})
+]
+Labels = Annotated[dict[str, LabelValue], Field(max_length=MAX_LABELS), AfterValidator(check_labels)]
 
 
 class JobRequest(Section):
@@ -67,7 +78,12 @@ class JobRequest(Section):
     max_runtime_seconds: Annotated[int, Field(ge=1, le=MAX_RUNTIME_SECONDS)] = Field(
         86_400, description="The job is stopped after so long."
     )
-    priority: Annotated[int, Field(ge=-100, le=100)] = Field(0, description="Higher goes first.")
+    priority: Priority = Field(0, description="Higher goes first.")
+    start_after: Time | None = Field(
+        None,
+        description="Not to start before this time (RFC 3339), by the database's clock; one that has passed: at once.",
+        examples=["2026-12-24T18:00:00Z"],
+    )
     labels: Labels = Field(default_factory=dict, description="Your own key-value pairs; lists filter by them.")
     webhook: Hook | None = Field(
         None, description="Who is told of its events: a webhook's id, an https address, or an object."

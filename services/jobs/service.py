@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from services.jobs import repository
 from services.jobs.claims import FORMAT
 from services.jobs.plan import FindDocument, Plan, make_plan
 from services.jobs.queries import get_job, list_jobs
+from services.jobs.schedule import held_until, read_time
 from services.jobs.states import add_event, transition_entry
 from services.jobs.views import job_view
 from services.limits import quotas
@@ -31,6 +33,9 @@ from services.queue import Doorbell
 from services.webhooks import service as webhooks
 
 __all__ = ["Submission", "get_job", "list_jobs", "submit", "validate"]
+
+
+Placed = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,11 @@ def submit(
     doorbell: Doorbell,
     idempotency_key: str | None = None,
     origin: dict[str, Any] | None = None,
+    placed: Placed = dict,
 ) -> Submission:
     """Check a request, queue its job and ring the workers once it is committed; ``origin`` names the job it is from.
+
+    ``placed`` adds to the answer, which a repeated request gets again, where in the queue the job stands.
 
     Raises:
         InvalidRequest: with every problem of the request.
@@ -72,12 +80,13 @@ def submit(
     webhooks.attach(session, job, wanted=plan.request.webhook, settings=settings)
     add_event(session, job, "job.state_changed", {"state": "queued", "reason": None, "attempt": 0})
     session.flush()
-    view = job_view(job)
+    view = placed(job_view(job))
     if idempotency_key is not None:
         idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
     session.flush()
     hit("in_submit")
-    after_commit(session, partial(doorbell.ring, job.id, plan.device))
+    if job.held_until is None:
+        after_commit(session, partial(doorbell.ring, job.id, plan.device))
     return Submission(view, replayed=False)
 
 
@@ -134,6 +143,7 @@ def _insert(
     origin: dict[str, Any] | None,
     expected: dict[str, Any],
 ) -> Job:
+    start_after = read_time(plan.request.start_after) if plan.request.start_after else None
     job = Job(
         id=new_row_id(session, "job"),
         tenant_id=tenant_id,
@@ -148,6 +158,8 @@ def _insert(
         preflight=plan.report,
         origin=origin,
         estimate=expected,
+        start_after=start_after,
+        held_until=held_until(start_after),
         checkpoint_days=plan.request.checkpoints.keep_days,
         progress=_no_progress(plan.resolved["training"]),
         transitions=transition_entry("queued", None, 0),

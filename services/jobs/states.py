@@ -86,4 +86,5 @@ def add_event(session: Session, job: Job, event_type: str, data: dict[str, Any])
 def _release(job: Job) -> None:
     job.owner = None
     job.lease_expires_at = None
+    job.seat = None
     job.phase = None

@@ -86,7 +86,8 @@ def resume(session: Session, *, tenant_id: str, job_id: str, doorbell: Doorbell)
         job.rung_at = func.now()
         transition(session, job, "queued", reason="resume_requested")
         session.refresh(job)
-        after_commit(session, partial(doorbell.ring, job.id, job.device))
+        if job.held_until is None:
+            after_commit(session, partial(doorbell.ring, job.id, job.device))
     return job_view(job)
 
 

@@ -15,6 +15,8 @@ JOB_EVENTS = (
     "job.batch_size",
     "job.execution",
     "job.waiting",
+    "job.due",
+    "job.changed",
     "job.checkpoint",
     "job.checkpoint_corrupt",
     "job.attempt_failed",

@@ -1,6 +1,7 @@
 """The main job over real HTTP: definition in, trained weights out."""
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def test_a_repeated_request_with_the_same_key_is_one_job(service: Stack) -> None
     assert second.headers["Idempotent-Replayed"] == "true"
     other = service.client.post("/v1/jobs", json=digits_job(2), headers=headers)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+def test_a_job_with_a_start_time_starts_after_it_on_a_worker_that_is_listed(service: Stack) -> None:
+    when = datetime.now(UTC) + timedelta(seconds=3)
+    job = service.wait(service.submit(digits_job(1, start_after=when.isoformat())))
+    assert job["state"] == "succeeded"
+    assert datetime.fromisoformat(job["started_at"]) >= when
+    assert job["queue"] is None
+    workers = service.client.get("/v1/workers").json()["data"]
+    assert sum(worker["slots"] for worker in workers if worker["state"] in ("idle", "busy")) >= 1
+    assert all("torch" in worker["versions"] for worker in workers)
 
 
 def test_nothing_answers_without_a_key(service: Stack) -> None:

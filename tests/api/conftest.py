@@ -32,6 +32,15 @@ def with_driver(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _line_read_for_each_look() -> Iterator[None]:
+    """No place in the queue is a moment old here, as it may be elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.board.FRESH", 0)
+        patch.setattr("api.board.NEWS", 0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def api_settings(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory):
     environment = {

@@ -58,7 +58,7 @@ def scripted(*answers: Answer):
             service.requests.append((self.command, self.path, headers, content))
             service.next_answer()(self)
 
-        do_POST = do_PUT = do_DELETE = do_GET
+        do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
         def log_message(self, *_: object) -> None:
             pass

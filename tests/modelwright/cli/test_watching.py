@@ -33,3 +33,6 @@ def test_a_job_in_the_queue_says_what_it_waits_for(terminal):
     shown = console.file.getvalue()
     assert "waiting for gpus" in shown
     assert terminal or shown.count("queued") == 2
+    placed = job("queued", progress={}, queue={"waiting_for": {"code": "jobs_ahead", "detail": "3 jobs go first."}})
+    follow([placed, placed], console, as_json=False)
+    assert "3 jobs go first." in console.file.getvalue()

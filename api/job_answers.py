@@ -1,0 +1,54 @@
+"""A job as it is answered: what is known of its version, and, while it is queued, its place right now.
+
+The entity tag of a queued job has two parts, ``"<job>.<place>"``: a place that changed is a new answer, yet whoever
+waits for the next change of the job waits on, however the queue before it moves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fastapi import Request
+
+from api.dependencies import Parts
+from api.known_jobs import KnownJob
+from api.responses import encode, entity_tag
+from services.jobs import queries
+from services.jobs.places import Waiting, place, waiting_of
+
+
+def look(parts: Parts, tenant_id: str, job_id: str) -> KnownJob:
+    """Return the job's answer; where its version is known that costs one short read.
+
+    Raises:
+        NotFound: the tenant has no such job.
+        InvalidRequest: ``invalid_id``.
+    """
+    with parts.database.read_session() as session:
+
+        def read() -> KnownJob:
+            return _known(queries.get_job(session, tenant_id=tenant_id, job_id=job_id), tenant_id)
+
+        version = queries.get_version(session, tenant_id=tenant_id, job_id=job_id)
+        known = parts.known_jobs.get(tenant_id, job_id, version, read)
+    return known if known.waiting is None else _placed(parts, known, known.waiting)
+
+
+def knows(request: Request, job: KnownJob) -> bool:
+    """Tell whether the client has the job as it is, wherever it stands in the queue (``If-None-Match``)."""
+    header = request.headers.get("if-none-match", "")
+    return header.strip() == "*" or job.tag.strip('"').partition(".")[0] in header
+
+
+def _known(view: dict[str, Any], tenant_id: str) -> KnownJob:
+    waiting = waiting_of(view, tenant_id=tenant_id)
+    body = encode({**view, "queue": None} if waiting is None else view)
+    return KnownJob(view["version"], view["terminal"], body, entity_tag(body), waiting)
+
+
+def _placed(parts: Parts, known: KnownJob, waiting: Waiting) -> KnownJob:
+    """Return the answer with the job's place in the queue."""
+    found = encode(place(parts.board.line(since=waiting.created_at), waiting))
+    tag = f'{known.tag[:-1]}.{entity_tag(found)[1:17]}"'
+    return replace(known, body=known.body[:-1] + b',"queue":' + found + b"}", tag=tag)

@@ -1,0 +1,1 @@
+"""Workers: who is there, with what, and doing what."""
