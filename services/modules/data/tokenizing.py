@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -25,6 +26,11 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"
 """The tokens 0 and 1."""
 MAX_TRAINING_BYTES = 64 << 20
 """Of the first training rows: more would take minutes, and change little."""
+MAX_RUN = 100
+"""Longer words, and longer gaps, are learned from in pieces: one letter a hundred thousand times would take minutes,
+and make tokens half as long."""
+_LONG = re.compile(rf"\S{{{MAX_RUN + 1}}}|\s{{{MAX_RUN + 1}}}")
+_PIECES = re.compile(rf"\s{{0,{MAX_RUN}}}\S{{1,{MAX_RUN}}}|\s{{1,{MAX_RUN}}}")
 _INSIDE = "##"
 _AT_ONCE = 1000
 
@@ -63,10 +69,10 @@ def texts_of(content: Tensor, offsets: Tensor, rows: Sequence[int]) -> Iterator[
 
 
 def _bounded(texts: Iterable[str]) -> list[str]:
-    """Return texts from the first on, some MiB of them."""
-    kept, room = [], MAX_TRAINING_BYTES
+    """Return texts from the first on, some MiB of them, or their pieces."""
+    kept, room = list[str](), MAX_TRAINING_BYTES
     for text in texts:
-        kept.append(text)
+        kept += _PIECES.findall(text) if _LONG.search(text) else [text]
         room -= len(text.encode("utf-8"))
         if room < 0:
             break
@@ -92,7 +98,7 @@ def _word_piece(settings: Mapping[str, Any], texts: Sequence[str]) -> Tokenizer:
     """Beginnings and inner parts of words, as in BERT; spaces are not kept."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers  # noqa: PLC0415
 
-    made = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    made = Tokenizer(models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=MAX_RUN))
     made.normalizer = normalizers.BertNormalizer(lowercase=settings["lowercase"])
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.decoder = decoders.WordPiece(prefix=_INSIDE)

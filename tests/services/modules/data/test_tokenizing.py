@@ -83,6 +83,14 @@ def test_more_letters_than_the_vocabulary_has_room_for_are_left_out():
     assert len(set(map(tuple, tokens(lower, ["walk", "WALK"], 4).tolist()))) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_endless_words_make_no_endless_tokens(kind):
+    made = trained(settings(kind, min_frequency=1), ["x" * 100_000, " " * 100_000, "", "walk " * 9, "字" * 1000])
+    assert max(map(len, json.loads(made)["model"]["vocab"])) <= 3 * tokenizing.MAX_RUN  # bytes of a character: 3
+    assert any("walk" in token for token in json.loads(made)["model"]["vocab"])
+    assert tokens(made, ["x" * 100_000, ""], 4).shape == (2, 4)
+
+
 def test_no_more_texts_than_needed_are_learned_from(monkeypatch):
     monkeypatch.setattr(tokenizing, "MAX_TRAINING_BYTES", 20)
     assert trained(settings("BPE"), ["walk walk walk", "walk walk", "jump jump"]) == trained(
