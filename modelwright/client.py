@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from modelwright.account_calls import AccountCalls
 from modelwright.credentials import discover
 from modelwright.dataset_calls import DatasetCalls
-from modelwright.errors import JobFailed
 from modelwright.follow_calls import FollowCalls
 from modelwright.graph_calls import GraphCalls
+from modelwright.job import Job
 from modelwright.live import as_definition
+from modelwright.metrics import Metrics
 from modelwright.model_calls import ModelCalls
 from modelwright.prediction_calls import PredictionCalls
 from modelwright.queue_calls import QueueCalls
@@ -22,14 +21,15 @@ from modelwright.requests import path
 from modelwright.sweep_calls import SweepCalls
 
 if TYPE_CHECKING:
-    from modelwright.download import Progress
     from modelwright.transport import RetryPolicy, Transport
 
 Json = dict[str, Any]
 
 
 class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls, AccountCalls, QueueCalls):
-    """A connection to a service. Objects of the service are the JSON it sends, as dictionaries.
+    """A connection to a service. Objects of the service are the JSON it sends, as dictionaries; a `Job` can do more.
+
+    Safe to use from several threads. `AsyncClient` has the same methods for ``await``.
 
     Without arguments the address and key are found by themselves: see `modelwright.credentials`. Requests that get no
     answer (or 429, 502, 503, 504) are repeated with the same idempotency key, so nothing is done twice.
@@ -69,8 +69,8 @@ class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, Pred
         self._transport.close()
 
     def submit(
-        self, job: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **sections: object
-    ) -> Json:
+        self, /, job: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **sections: object
+    ) -> Job:
         """Submit a job and return it; with the same ``idempotency_key``, the one submitted before.
 
         Args:
@@ -82,9 +82,9 @@ class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, Pred
             InvalidRequest: the job is wrong; ``problems`` names every place.
             CannotDescribe: the live module does something that the language cannot say.
         """
-        return self._post("/v1/jobs", _request(job, sections), idempotency_key)
+        return Job(self._post("/v1/jobs", _request(job, sections), idempotency_key), self)
 
-    def train(self, job: Mapping[str, Any] | None = None, *, show: bool = False, **sections: object) -> Json:
+    def train(self, /, job: Mapping[str, Any] | None = None, *, show: bool = False, **sections: object) -> Job:
         """Submit a job, wait until it has ended, and return it: `submit` and `watch` in one.
 
         Args:
@@ -96,13 +96,10 @@ class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, Pred
             InvalidRequest, CannotDescribe: as `submit`.
             JobFailed: it failed, or was cancelled.
         """
-        changes = self.watch(self.submit({**(job or {}), **sections})["id"])
-        ended = _shown(changes) if show else deque(changes, maxlen=1)[0]
-        if ended["state"] != "succeeded":
-            raise JobFailed(ended)
-        return ended
+        made = self.submit({**(job or {}), **sections})
+        return made.watch().succeeded() if show else made.result()
 
-    def validate(self, job: Mapping[str, Any] | None = None, **sections: object) -> Json:
+    def validate(self, /, job: Mapping[str, Any] | None = None, **sections: object) -> Json:
         """Check a job as `submit` does, without running it, and return the preflight report.
 
         Raises:
@@ -110,53 +107,53 @@ class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, Pred
         """
         return self._post("/v1/jobs", _request(job, sections), None, params=[("validate_only", "true")])
 
-    def get_job(self, job_id: str) -> Json:
+    def get_job(self, job_id: str) -> Job:
         """Return a job.
 
         Raises:
             NotFound: you have no such job.
         """
-        return self._get(path("jobs", job_id))
+        return Job(self._get(path("jobs", job_id)), self)
 
     def list_jobs(
         self, *, states: Sequence[str] = (), labels: Mapping[str, str] | None = None, limit: int | None = None
-    ) -> Iterator[Json]:
+    ) -> Iterator[Job]:
         """Yield jobs, newest first, page by page as you take them; at most ``limit``."""
         filters: list[tuple[str, str | int]] = [("status", state) for state in states]
         filters += [(f"label.{name}", value) for name, value in (labels or {}).items()]
-        return self._pages("/v1/jobs", filters, limit)
+        return (Job(one, self) for one in self._pages("/v1/jobs", filters, limit))
 
-    def cancel(self, job_id: str) -> Json:
+    def cancel(self, job_id: str) -> Job:
         """Ask for the end of a job and return it; a running one writes a checkpoint first.
 
         Raises:
             StateConflict: it has already ended.
         """
-        return self._post(path("jobs", job_id, "cancel"), None, None)
+        return Job(self._post(path("jobs", job_id, "cancel"), None, None), self)
 
-    def pause(self, job_id: str) -> Json:
+    def pause(self, job_id: str) -> Job:
         """Ask a job to rest and return it; a running one writes a checkpoint and frees its worker.
 
         Raises:
             StateConflict: it has ended, or is being cancelled.
         """
-        return self._post(path("jobs", job_id, "pause"), None, None)
+        return Job(self._post(path("jobs", job_id, "pause"), None, None), self)
 
-    def resume(self, job_id: str) -> Json:
+    def resume(self, job_id: str) -> Job:
         """Put a paused job back into the queue and return it; it goes on at the step at which it paused.
 
         Raises:
             StateConflict: it has ended, is being cancelled, or has not come to rest yet.
         """
-        return self._post(path("jobs", job_id, "resume"), None, None)
+        return Job(self._post(path("jobs", job_id, "resume"), None, None), self)
 
-    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Json:
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
         """Queue the request of a job that has ended once more, and return the new job.
 
         Raises:
             StateConflict: it has not ended.
         """
-        return self._post(path("jobs", job_id, "retry"), None, idempotency_key)
+        return Job(self._post(path("jobs", job_id, "retry"), None, idempotency_key), self)
 
     def fork(
         self,
@@ -165,14 +162,14 @@ class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, Pred
         *,
         from_checkpoint: str | None = None,
         idempotency_key: str | None = None,
-    ) -> Json:
+    ) -> Job:
         """Queue a job's request with changes (a JSON merge patch) and return the new job.
 
         Raises:
             InvalidRequest: the changed request is wrong.
         """
         body = {"changes": dict(changes or {}), "from_checkpoint": from_checkpoint}
-        return self._post(path("jobs", job_id, "fork"), body, idempotency_key)
+        return Job(self._post(path("jobs", job_id, "fork"), body, idempotency_key), self)
 
     def metrics(
         self,
@@ -182,33 +179,13 @@ class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, Pred
         after_step: int | None = None,
         max_points: int | None = None,
         latest: bool = False,
-    ) -> Json:
+    ) -> Metrics:
         """Return a job's series: ``{"series": {name: {"steps": […], "values": […], …}}}``."""
         params: list[tuple[str, str | int]] = [("names", ",".join(names))] if names else []
         params += [("after_step", after_step)] if after_step is not None else []
         params += [("max_points", max_points)] if max_points is not None else []
         params += [("latest", "true")] if latest else []
-        return self._get(path("jobs", job_id, "metrics"), params)
-
-    def download(self, identifier: str, target: str | Path | None = None, *, progress: Progress | None = None) -> Path:
-        """Download a checkpoint's weights (safetensors) and return where they are.
-
-        Args:
-            identifier: a checkpoint, or a job: then its newest checkpoint.
-            target: a file, or an existing folder; by default ``<checkpoint id>.safetensors`` here.
-            progress: called with the bytes that are here and all bytes.
-
-        Raises:
-            NotFound: there is no such checkpoint, or the job has none yet.
-            DownloadCorrupt: the bytes do not have the promised sha256.
-        """
-        from modelwright.download import download  # noqa: PLC0415 - as in __init__
-
-        checkpoint = self.find_checkpoint(identifier)
-        place = Path(target or ".")
-        if place.is_dir():
-            place /= f"{checkpoint['id']}.safetensors"
-        return download(self._transport, checkpoint, place, progress=progress or _silent, retries=self._retries)
+        return Metrics(self._get(path("jobs", job_id, "metrics"), params))
 
 
 def _request(job: Mapping[str, Any] | None, sections: Mapping[str, object]) -> Json:
@@ -217,15 +194,3 @@ def _request(job: Mapping[str, Any] | None, sections: Mapping[str, object]) -> J
     if isinstance(data, Mapping) and isinstance(data.get("dataset"), Mapping):  # what `upload_dataset` returned
         request["data"] = {**data, "dataset": data["dataset"]["id"]}
     return {**request, "model": as_definition(request["model"])} if "model" in request else request
-
-
-def _shown(changes: Iterator[Json]) -> Json:
-    from rich.console import Console  # noqa: PLC0415 - rich takes longer to import than the client itself
-
-    from modelwright.cli.watching import follow  # noqa: PLC0415
-
-    return dict(follow(changes, Console(stderr=True), as_json=False))
-
-
-def _silent(have: int, total: int) -> None:
-    """Report progress to nobody."""

@@ -7,6 +7,7 @@
     ├── ConnectionFailed        no answer, after all retries
     ├── DownloadCorrupt         the bytes do not have the promised sha256
     ├── CannotDescribe          a live module does what the language cannot say
+    ├── CannotLoad              a trained model cannot be built here
     ├── WaitTimeout             the job has not ended in the time given
     ├── JobFailed               the job that was waited for ended without success; see ``job``
     └── ApiError                the service answered with a problem
@@ -54,6 +55,12 @@ class CannotDescribe(ModelwrightError):
     """A live module does something that the model language cannot say."""
 
     hint = "Write the definition by hand (docs/language), or change the module at the place that is named."
+
+
+class CannotLoad(ModelwrightError):
+    """A trained model cannot be built in this process: something is not installed."""
+
+    hint = "pip install 'modelwright[worker]', or download the weights and the source, which needs torch alone."
 
 
 class WaitTimeout(ModelwrightError):

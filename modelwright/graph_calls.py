@@ -21,6 +21,7 @@ class GraphCalls(Requests):
 
     def graph(
         self,
+        /,
         model: object = None,
         inputs: Mapping[str, object] | None = None,
         *,
@@ -46,6 +47,7 @@ class GraphCalls(Requests):
 
     def graph_picture(
         self,
+        /,
         model: object = None,
         inputs: Mapping[str, object] | None = None,
         *,
@@ -65,7 +67,7 @@ class GraphCalls(Requests):
         body = _body(model, inputs, gradients, options)
         return self._post_text("/v1/graphs", body, params=params, timeout_seconds=_GRAPH_SECONDS)
 
-    def graph_diff(self, model: object = None, runs: Sequence[Mapping[str, Any]] = (), **options: object) -> Json:
+    def graph_diff(self, /, model: object = None, runs: Sequence[Mapping[str, Any]] = (), **options: object) -> Json:
         """Run one model on several inputs and return in what the graphs differ: turns, branches, operations.
 
         Args:
@@ -80,7 +82,7 @@ class GraphCalls(Requests):
         body = {**_subject(model), "runs": given, **options}
         return self._post("/v1/graphs/diff", body, None, timeout_seconds=_GRAPH_SECONDS)
 
-    def capture(self, model: object = None, inputs: Mapping[str, object] | None = None, **options: object) -> Json:
+    def capture(self, /, model: object = None, inputs: Mapping[str, object] | None = None, **options: object) -> Json:
         """Capture a model as one static graph; return how that went, and the graph.
 
         ``captured`` says whether it is one graph, ``breaks`` where and why it is not, ``branches`` and ``loops`` what
@@ -97,7 +99,7 @@ class GraphCalls(Requests):
         body = _body(model, inputs, False, options)
         return self._post("/v1/graphs/capture", body, None, timeout_seconds=_CAPTURE_SECONDS)
 
-    def compare(self, model: object = None, inputs: Mapping[str, object] | None = None, **options: object) -> Json:
+    def compare(self, /, model: object = None, inputs: Mapping[str, object] | None = None, **options: object) -> Json:
         """Measure training steps of a model, dynamic and static in turns; return the numbers and a picture.
 
         Args:

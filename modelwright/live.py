@@ -1,10 +1,15 @@
-"""Models that live in this process: an ``nn.Module`` becomes the definition that is posted."""
+"""Models that live in this process: an ``nn.Module`` becomes the definition that is posted, and comes back trained."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from modelwright.errors import CannotDescribe
+from modelwright.errors import CannotDescribe, CannotLoad
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def as_definition(model: object) -> object:
@@ -27,3 +32,25 @@ def as_definition(model: object) -> object:
         return describe(model).document
     except InvalidRequest as error:
         raise CannotDescribe(" ".join(problem.detail for problem in error.problems)) from None
+
+
+def as_module(definition: dict[str, Any], weights: Path) -> nn.Module:
+    """Return the model of a checked ``definition`` with the ``weights`` of a safetensors file, in eval mode.
+
+    The class is built from the definition by the code that trains it; no source text is run.
+
+    Raises:
+        CannotLoad: torch or safetensors is not installed here.
+    """
+    try:
+        import torch  # noqa: PLC0415 - only for who loads a model
+        from safetensors.torch import load_file  # noqa: PLC0415
+
+        from services.definition import check  # noqa: PLC0415
+        from services.modules import build  # noqa: PLC0415
+    except ImportError as error:
+        raise CannotLoad(f"Loading a model needs more than the client: {error}.") from error
+    with torch.random.fork_rng(devices=[]):  # the first weights, which nobody sees, take nobody's random numbers
+        module = build(check(definition))
+    module.load_state_dict(load_file(weights))
+    return module.eval()

@@ -30,6 +30,7 @@ class PredictionCalls(CheckpointCalls):
 
     def predict(
         self,
+        /,
         identifier: str,
         rows: object = None,
         *,
@@ -65,6 +66,7 @@ class PredictionCalls(CheckpointCalls):
 
     def iter_predictions(
         self,
+        /,
         identifier: str,
         *,
         dataset: str | Mapping[str, Any] | None = None,
@@ -82,7 +84,7 @@ class PredictionCalls(CheckpointCalls):
             yield json.loads(line)
 
     def predictions_csv(
-        self, identifier: str, *, dataset: str | None = None, split: str | None = None, **options: object
+        self, /, identifier: str, *, dataset: str | None = None, split: str | None = None, **options: object
     ) -> Iterator[str]:
         """Yield the same as lines of CSV, with a header.
 

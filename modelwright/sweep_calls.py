@@ -15,7 +15,7 @@ class SweepCalls(Requests):
     """The methods for ``/v1/sweeps``. `Client.watch`, `Client.wait` take a sweep's id as they take a job's."""
 
     def sweep(
-        self, sweep: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **members: object
+        self, /, sweep: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **members: object
     ) -> Json:
         """Begin a sweep and return it; with the same ``idempotency_key``, the one begun before.
 
@@ -30,7 +30,7 @@ class SweepCalls(Requests):
         """
         return self._post("/v1/sweeps", _request(sweep, members), idempotency_key)
 
-    def validate_sweep(self, sweep: Mapping[str, Any] | None = None, **members: object) -> Json:
+    def validate_sweep(self, /, sweep: Mapping[str, Any] | None = None, **members: object) -> Json:
         """Check a sweep as `sweep` does, without running it.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ def connect() -> Client:
     return Client(retries=RetryPolicy(attempts=3))
 
 
-def print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
+def print_json(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
     """Print JSON, in colour on a terminal."""
     console = out()
     if console.is_terminal:
