@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Parts, Reader, ServiceParts, authenticated
+from api.history_views import EventList
 from api.openapi import answer, problems
 from api.query import PageQuery
 from api.responses import accepted, list_answer
-from api.views import EventList
 from services.errors import ModelwrightError
 from services.jobs import events
 from services.jobs.events import News

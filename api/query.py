@@ -16,6 +16,7 @@ from services.datasets.limits import MAX_PREVIEW_ROWS
 from services.datasets.schema import FORMATS
 from services.errors import InvalidRequest, Problem
 from services.jobs.states import STATES
+from services.logs.service import LEVELS, Level
 from services.metrics.service import MAX_POINTS
 
 MAX_LIMIT = 100
@@ -84,6 +85,14 @@ class PageQuery(NoQuery):
 
     limit: Limit = 20
     after: Cursor = None
+
+
+class LogsQuery(PageQuery):
+    """``GET /v1/jobs/{id}/logs``."""
+
+    level: Annotated[list[Level], BeforeValidator(_split), Field(max_length=len(LEVELS))] = Field(
+        [], description=f"Only lines of these levels: {', '.join(LEVELS)}."
+    )
 
 
 class JobsQuery(PageQuery):

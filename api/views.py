@@ -205,23 +205,6 @@ class JobList(ListView):
     data: list[JobView]
 
 
-class EventView(View):
-    """Something that happened to a job."""
-
-    id: str = Field(examples=["evt_01m83xeszjt60983ses6fh2mav"])
-    object: Literal["event"]
-    type: str = Field(examples=["job.state_changed", "job.checkpoint", "job.attempt_failed"])
-    job_id: str
-    created_at: str = Time
-    data: dict[str, Any] = Field(examples=[{"state": "running", "reason": None, "attempt": 1}])
-
-
-class EventList(ListView):
-    """A page of events, oldest first."""
-
-    data: list[EventView]
-
-
 class CatalogEntryBrief(View):
     """An entry without its schema."""
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, create_engine
 from services.db import (  # noqa: F401 - their tables belong to the metadata
     accounting_models,
     dataset_models,
+    log_models,
     service_models,
     sweep_models,
     timing_models,

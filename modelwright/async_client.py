@@ -139,6 +139,8 @@ class AsyncClient:
     wait = _awaited(Client.wait)
     events = _iterated(Client.events)
     follow_events = _iterated(Client.follow_events)
+    logs = _iterated(Client.logs)
+    follow_logs = _iterated(Client.follow_logs)
 
     create_model = _awaited(Client.create_model)
     validate_model = _awaited(Client.validate_model)

@@ -114,6 +114,10 @@ class AsyncJob(Json):
         """Yield what happened to it so far, oldest first."""
         return self._client.events(self.id)
 
+    def logs(self) -> AsyncIterator[Json]:
+        """Yield the lines of its log, oldest first."""
+        return self._client.logs(self.id)
+
     def checkpoints(self) -> AsyncIterator[Json]:
         """Yield its checkpoints, newest first."""
         return self._client.checkpoints(self.id)

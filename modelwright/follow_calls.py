@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from modelwright.errors import RETRY_STATUSES, ConnectionFailed, ServiceError, WaitTimeout
@@ -63,6 +63,32 @@ class FollowCalls(Requests):
             NotFound: you have no such job.
         """
         return self._pages(path("jobs", job_id, "events"), [], limit)
+
+    def logs(self, job_id: str, *, levels: Sequence[str] = (), limit: int | None = None) -> Iterator[Json]:
+        """Yield the lines of a job's log so far, oldest first: evaluations, checkpoints, warnings, how it ended.
+
+        Args:
+            levels: only ``info``, ``warning`` or ``error``.
+
+        Raises:
+            NotFound: you have no such job.
+        """
+        return self._pages(path("jobs", job_id, "logs"), [("level", level) for level in levels], limit)
+
+    def follow_logs(self, job_id: str, *, levels: Sequence[str] = ()) -> Iterator[Json]:
+        """Yield the lines of a job's log and then those that come, until it has ended: each line once, in order.
+
+        Raises:
+            NotFound: you have no such job.
+        """
+        after: str | None = None
+        filters: list[tuple[str, str | int]] = [("level", level) for level in levels]
+        for job in self.watch(job_id):
+            for line in self._pages(path("jobs", job_id, "logs"), filters, None, after=after):
+                after = line["id"]
+                yield line
+            if job["terminal"]:
+                return
 
     def follow_events(self, job_id: str, *, after: str | None = None) -> Iterator[Json]:
         """Yield what happened to a job and then what happens, until it has ended: each event once, in order.

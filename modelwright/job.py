@@ -144,6 +144,10 @@ class Job(Json):
         """Yield what happened to it so far, oldest first."""
         return self._client.events(self.id)
 
+    def logs(self) -> Iterator[Json]:
+        """Yield the lines of its log, oldest first."""
+        return self._client.logs(self.id)
+
     def checkpoints(self) -> Iterator[Json]:
         """Yield its checkpoints, newest first."""
         return self._client.checkpoints(self.id)

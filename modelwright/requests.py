@@ -45,13 +45,16 @@ class Requests:
     def _post_text(self, where: str, body: object, *, params: Parameters = (), timeout_seconds: float) -> str:
         return self._transport.post_text(where, body, params=params, timeout_seconds=timeout_seconds)
 
-    def _pages(self, where: str, filters: list[tuple[str, str | int]], limit: int | None) -> Iterator[Json]:
-        taken, after = 0, None
+    def _pages(
+        self, where: str, filters: Sequence[tuple[str, str | int]], limit: int | None, *, after: str | None = None
+    ) -> Iterator[Json]:
+        """Yield what a list holds; a page that is empty has no last id, and leaves the cursor where it was."""
+        taken = 0
         while limit is None or taken < limit:
             size = _PAGE if limit is None else min(_PAGE, limit - taken)
             page = self._get(where, [*filters, ("limit", size), *([("after", after)] if after else [])])
             yield from page["data"]
-            taken, after = taken + len(page["data"]), page["last_id"]
+            taken, after = taken + len(page["data"]), page["last_id"] or after
             if not page["has_more"]:
                 return
 

@@ -19,8 +19,10 @@ from services.failpoints import hit
 from services.jobs import outcomes
 from services.jobs.claims import lock_claimed
 from services.jobs.states import add_event, touch
+from services.logs.service import write_lines
 from services.metrics import service as metrics
 from worker.lease import Lease
+from worker.log_lines import LogLines
 
 Event = dict[str, Any]
 _LAST = ("finished", "failed")
@@ -43,6 +45,7 @@ class Journal:
         self._device = ""
         self._training_since: float | None = None
         self._reports = 0
+        self._lines = LogLines(self._claim.attempt)
         self._light: dict[str, Callable[[Session, Event], None]] = {
             "started": self._started,
             "phase": self._phase,
@@ -50,6 +53,7 @@ class Journal:
             "weights_loaded": self._weights_loaded,
             "batch_size": self._batch_size,
             "execution": self._execution,
+            "log": self._log,
         }
 
     def record(self, events: list[Event]) -> bool:
@@ -63,8 +67,12 @@ class Journal:
         """
         for event in events:
             self._note(event)
+            lines = self._lines.of(event)
             if event["event"] in self._light:
                 self._gathered.append(event)
+            if lines:
+                self._gathered.append({"event": "log", "lines": lines})
+            if event["event"] in self._light or event["event"] == "warning":
                 continue
             self._write_gathered()
             if event["event"] == "checkpoint":
@@ -126,6 +134,10 @@ class Journal:
         resume = event.get("resume", "exact") if resumed else None
         environment = {**event["environment"], "pid": event["pid"], "isolation": event.get("isolation", [])}
         outcomes.mark_running(session, self._claim, environment=environment, resume=resume)
+
+    def _log(self, session: Session, event: Event) -> None:
+        job = lock_claimed(session, self._claim)
+        write_lines(session, job_id=job.id, attempt=self._claim.attempt, lines=event["lines"])
 
     def _phase(self, session: Session, event: Event) -> None:
         job = lock_claimed(session, self._claim)

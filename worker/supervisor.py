@@ -242,15 +242,15 @@ class Supervisor:
             return lambda session: outcomes.give_back(session, claim, reason="worker_draining")
         log.warning("trainer died", extra={"job_id": claim.job_id, "signal": number, "log": self._scratch.log_tail()})
         how = f"was killed by signal {number}" if number else f"ended with code {exit_.code if exit_ else '?'}"
-        return self._failed(
-            TrainingFailure(
-                f"The trainer {how} before it had finished.",
-                code="trainer_died",
-                failure_class="infrastructure",
-                retryable=True,
-                hint="If this repeats, the machine may be short of memory: try a smaller batch or model.",
-            )
+        failure = TrainingFailure(
+            f"The trainer {how} before it had finished.",
+            code="trainer_died",
+            failure_class="infrastructure",
+            retryable=True,
+            hint="If this repeats, the machine may be short of memory: try a smaller batch or model.",
         )
+        self._journal.record([{"event": "failed", "error": failure.to_dict()}])
+        return self._failed(failure)
 
     def _failed(self, failure: TrainingFailure) -> Settle:
         return lambda session: outcomes.finish_failed(session, self._claim, failure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from modelwright.cli import account, datasets, exits, keys, queue, sweeps, tables, tenants, watching
-from modelwright.cli.console import AsJson, connect, err, out, print_json
+from modelwright.cli import account, datasets, exits, history, keys, queue, sweeps, tables, tenants, watching
+from modelwright.cli.console import AsJson, JobId, connect, err, out, print_json
 from modelwright.cli.exits import Exit, UsageError
 from modelwright.cli.files import read_job
 from modelwright.client import Client
@@ -41,8 +40,9 @@ app.add_typer(tenants.app, name="tenants")
 app.command("queue")(queue.queue)
 app.command("workers")(queue.workers)
 app.command("change")(queue.change)
-
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id (job_…).")]
+app.command("events")(history.events)
+app.command("logs")(history.logs)
+app.command("metrics")(history.metrics)
 
 
 @app.command()
@@ -122,18 +122,6 @@ def resume(job_id: JobId, as_json: AsJson = False) -> None:
     with connect() as client:
         job = client.resume(job_id)
     print_json(job) if as_json else typer.echo(f"{job['id']}  {job['state']}")
-
-
-@app.command()
-def events(
-    job_id: JobId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show what happened to a job: states, attempts, checkpoints."""
-    with connect() as client:
-        for event in client.follow_events(job_id) if follow else client.events(job_id):
-            typer.echo(json.dumps(event) if as_json else tables.event_line(event))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from rich.console import Console
 from modelwright.client import Client
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs; errors too, on standard error.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id (job_…).")]
 
 
 def connect() -> Client:

@@ -74,6 +74,12 @@ def event_line(event: Mapping[str, Any]) -> str:
     return f"{event['created_at']}  {event['type']:<20}  {facts}".rstrip()
 
 
+def log_line(line: Mapping[str, Any]) -> str:
+    """Return a line of a log as a terminal shows it; info is what nobody needs to be told."""
+    level = "" if line["level"] == "info" else f"{line['level']}: "
+    return f"{line['created_at'][:19]}Z  {level}{line['message']}"
+
+
 def _fact(value: object) -> str:
     if isinstance(value, Mapping):
         return str(value.get("message") or " ".join(f"{name}={one}" for name, one in value.items()))

@@ -36,6 +36,11 @@ def test_a_posted_model_is_trained_and_its_checkpoint_loads_in_plain_pytorch(ser
     assert series["train/loss"]["count"] == job["progress"]["total_steps"]
     assert series["train/loss"]["values"][-1] < series["train/loss"]["values"][0]
 
+    said = [line["message"] for line in service.client.get(f"/v1/jobs/{job['id']}/logs?limit=100").json()["data"]]
+    assert said[0].startswith("Attempt 1: torch ")
+    assert any("validation/accuracy" in line for line in said)
+    assert said[-1] == f"Succeeded at step {job['progress']['total_steps']}."
+
     checkpoint = service.client.get(f"/v1/jobs/{job['id']}/checkpoints").json()["data"][0]
     content = service.client.get(checkpoint["links"]["content"])
     assert hashlib.sha256(content.content).hexdigest() == checkpoint["sha256"]

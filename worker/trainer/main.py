@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch._dynamo  # noqa: F401 - an optimizer imports it at its first step, for two seconds: better before the fork
@@ -20,6 +21,8 @@ from worker.trainer.loop import Trainer
 from worker.trainer.parallel import Ranks, launch
 
 SUCCESS, FAILURE = 0, 1
+_WARNINGS = 100
+"""So many are passed on; Python itself shows each place once."""
 
 
 def run(payload: Mapping[str, Any], line: Line) -> int:
@@ -35,6 +38,7 @@ def train(payload: Mapping[str, Any], line: Line, build: Build) -> int:
 def _train(payload: Mapping[str, Any], line: Line, build: Build, ranks: Ranks) -> int:
     """Be one of the processes that train the job."""
     trainer: Trainer | None = None
+    warnings.showwarning = _pass_on(line)
     try:
         failpoints.arm(payload.get("failpoint", ""))
         trainer = assemble(Job.from_payload(payload), line, build, ranks)
@@ -59,3 +63,16 @@ def _report(error: Exception, trainer: Trainer | None, payload: Mapping[str, Any
     failure: TrainingFailure = explain(error, trainer.model if trainer else None, batch_size=batch_size)
     step = failure.step if isinstance(failure, StepFailure) else trainer.step if trainer else 0
     line.emit({"event": "failed", "error": failure.to_dict(), "step": step})
+
+
+def _pass_on(line: Line) -> Callable[..., None]:
+    """Return what shows a warning of torch, or of the user's model: in the log of the job."""
+    left = _WARNINGS
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            line.emit({"event": "warning", "message": f"{category.__name__}: {' '.join(str(message).split())}"})
+
+    return show

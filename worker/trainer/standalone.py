@@ -113,6 +113,9 @@ class Terminal:
     def _batch_size(self, event: Mapping[str, Any]) -> str:
         return f"— batch size {event['batch_size']}"
 
+    def _warning(self, event: Mapping[str, Any]) -> str:
+        return f"! {event['message']}"
+
     def _weights_loaded(self, event: Mapping[str, Any]) -> str:
         return f"— began with {event['tensors']} tensors of a checkpoint"
 

@@ -1,0 +1,1 @@
+"""What a job wrote down while it trained, as text for people."""
