@@ -124,6 +124,7 @@ class AsyncClient:
         """Return what ``call`` returns in a thread of this client."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
+    readiness = _awaited(Client.readiness)
     submit = _job(Client.submit)
     train = _job(Client.train)
     get_job = _job(Client.get_job)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from modelwright.account_calls import AccountCalls
 from modelwright.credentials import discover
 from modelwright.dataset_calls import DatasetCalls
+from modelwright.errors import ServiceError
 from modelwright.follow_calls import FollowCalls
 from modelwright.graph_calls import GraphCalls
 from modelwright.job import Job
@@ -67,6 +68,19 @@ class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, Pred
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
+
+    def readiness(self) -> Json:
+        """Return how the service and its parts are: ``{"status": "ok", "components": {"database": …}}``.
+
+        Raises:
+            ConnectionFailed: it does not answer.
+        """
+        try:
+            return self._get("/readyz")
+        except ServiceError as error:
+            if "components" in error.body:  # it is down, and says what of it
+                return error.body
+            raise
 
     def submit(
         self, /, job: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **sections: object

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from modelwright.cli import account, datasets, exits, history, keys, queue, sweeps, tables, tenants, watching
+from modelwright.cli import (
+    account,
+    datasets,
+    doctor,
+    exits,
+    history,
+    keys,
+    models,
+    queue,
+    sweeps,
+    tables,
+    tenants,
+    watching,
+)
 from modelwright.cli.console import AsJson, JobId, connect, err, out, print_json
 from modelwright.cli.exits import Exit, UsageError
 from modelwright.cli.files import read_job
@@ -25,7 +38,6 @@ app = typer.Typer(
     "1 failed, 2 usage, 3 invalid job, 4 no access, 5 not found, 6 wrong state, 7 no connection, 8 the watched job "
     "failed, 9 it was cancelled, 10 corrupt download, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -40,6 +52,9 @@ app.add_typer(tenants.app, name="tenants")
 app.command("queue")(queue.queue)
 app.command("workers")(queue.workers)
 app.command("change")(queue.change)
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+app.command("validate")(models.validate)
 app.command("events")(history.events)
 app.command("logs")(history.logs)
 app.command("metrics")(history.metrics)
