@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from modelwright.cli import tables
+from modelwright.cli.curves import curve
 
 Job = Mapping[str, Any]
 
 _WIDE = 100
 _MEDIUM = 70
 _STEP_PERCENT = 20
+_CURVE_WIDTH, _CURVE_HEIGHT = 100, 16
+_CURVE_POINTS = 3
+"""Fewer are no course."""
 
 
 def follow(jobs: Iterable[Job], console: Console, *, as_json: bool) -> Job:
@@ -56,8 +61,10 @@ def _follow_with(jobs: Iterable[Job], show: Callable[[Job], None]) -> Job:
 
 
 def _follow_live(jobs: Iterable[Job], console: Console) -> Job:
-    with Progress(*_columns(console.width), console=console, transient=True, refresh_per_second=8) as bar:
-        task = bar.add_task("queued", total=None, place="", numbers="")
+    bar = Progress(*_columns(console.width), console=console)
+    task = bar.add_task("queued", total=None, place="", numbers="")
+    losses = _Losses(console)
+    with Live(bar, console=console, transient=True, refresh_per_second=8) as live:
 
         def show(job: Job) -> None:
             progress = job.get("progress") or {}
@@ -69,8 +76,35 @@ def _follow_live(jobs: Iterable[Job], console: Console) -> Job:
                 place=_place(progress),
                 numbers=_numbers(job, 3 if console.width >= _WIDE else 2),
             )
+            losses.add(progress)
+            live.update(Group(bar, *losses.drawn()))
 
         return _follow_with(jobs, show)
+
+
+class _Losses:
+    """The curve of the training loss as it was seen, where the terminal has room for it."""
+
+    def __init__(self, console: Console) -> None:
+        self._width = min(console.width, _CURVE_WIDTH)
+        self._fits = console.height >= _CURVE_HEIGHT
+        self._steps: list[int] = []
+        self._values: list[float] = []
+
+    def add(self, progress: Mapping[str, Any]) -> None:
+        step, value = progress.get("step") or 0, (progress.get("latest") or {}).get("train/loss")
+        if value is None:
+            return
+        if self._steps and step < self._steps[-1]:  # an attempt went on from an earlier checkpoint
+            self._steps, self._values = [], []
+        if not self._steps or step > self._steps[-1]:
+            self._steps.append(step)
+            self._values.append(value)
+
+    def drawn(self) -> list[RenderableType]:
+        if not self._fits or len(self._steps) < _CURVE_POINTS:
+            return []
+        return [curve("train/loss", self._steps, self._values, width=self._width)]
 
 
 def _columns(width: int) -> list[ProgressColumn]:

@@ -17,6 +17,14 @@ def test_the_live_bar_fits_the_terminal_and_leaves_nothing_behind(width):
     assert shown.endswith("\x1b[2K")  # the bar's line is cleared for what comes next
 
 
+@pytest.mark.parametrize(("height", "drawn"), [(30, True), (10, False)])
+def test_the_course_of_the_loss_is_drawn_where_there_is_room(height, drawn):
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80, height=height, highlight=False)
+    steps = [job(progress={"step": 10 * n, "total_steps": 100, "latest": {"train/loss": 1 / n}}) for n in range(1, 9)]
+    follow([*steps, job("succeeded")], terminal, as_json=False)
+    assert ("step 60" in terminal.file.getvalue()) is drawn
+
+
 def test_a_pipe_gets_a_line_for_each_state_and_each_fifth_of_the_way():
     pipe = Console(file=io.StringIO(), highlight=False)
     steps = [job(progress={**job()["progress"], "percent": float(percent)}) for percent in range(0, 100, 5)]
