@@ -143,6 +143,15 @@ class AsyncClient:
     logs = _iterated(Client.logs)
     follow_logs = _iterated(Client.follow_logs)
 
+    keys = _iterated(Client.keys)
+    own_key = _awaited(Client.own_key)
+    get_key = _awaited(Client.get_key)
+    create_key = _awaited(Client.create_key)
+    rotate_key = _awaited(Client.rotate_key)
+    revoke_key = _awaited(Client.revoke_key)
+    usage = _awaited(Client.usage)
+    audit = _iterated(Client.audit)
+
     create_model = _awaited(Client.create_model)
     validate_model = _awaited(Client.validate_model)
     get_model = _awaited(Client.get_model)

@@ -66,7 +66,7 @@ def test_a_long_run_leaves_one_checkpoint_on_the_workers_disk(database, tenant_i
 def test_the_pace_is_that_of_training_on_the_device_that_the_trainer_named(database, tenant_id, settings):
     add_job(database, tenant_id)
     journal = Journal(Lease(database, claim(database), settings), database)
-    environment = {"device": "cuda"}
+    environment = {"device": "cuda", "torch": "2.13.0"}
     journal.record([{"event": "started", "environment": environment, "pid": 1, "resumed_from_step": None}])
     journal.record([{"event": "phase", "phase": "loading_data"}])
     assert journal.pace is None
