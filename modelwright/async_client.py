@@ -143,6 +143,12 @@ class AsyncClient:
     logs = _iterated(Client.logs)
     follow_logs = _iterated(Client.follow_logs)
 
+    change_job = _awaited(Client.change_job)
+    queue = _iterated(Client.queue)
+    queue_totals = _awaited(Client.queue_totals)
+    workers = _iterated(Client.workers)
+    get_worker = _awaited(Client.get_worker)
+
     keys = _iterated(Client.keys)
     own_key = _awaited(Client.own_key)
     get_key = _awaited(Client.get_key)

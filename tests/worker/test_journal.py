@@ -72,7 +72,9 @@ def test_the_pace_is_that_of_training_on_the_device_that_the_trainer_named(datab
     assert journal.pace is None
     journal.record([{"event": "phase", "phase": "training"}])
     time.sleep(0.05)
-    journal.record([{"event": "phase", "phase": "evaluating"}, {"event": "finished", "step": 7}])
+    journal.record(
+        [{"event": "phase", "phase": "evaluating"}, {"event": "finished", "outcome": "succeeded", "step": 7}]
+    )
     pace = journal.pace
     assert pace is not None
     assert (pace.device, pace.steps) == ("cuda", 7)

@@ -9,7 +9,10 @@ from modelwright.cli import main
 from tests.docs.conftest import service  # noqa: F401 - the fixture
 from tests.modelwright.scripted import reply, scripted
 
-MODEL = {"model": "Sequential(Linear(64, 32), ReLU(), Linear(32, 10))", "inputs": [{"name": "x", "dtype": "float32", "shape": ["B", 64]}]}
+MODEL = {
+    "model": "Sequential(Linear(64, 32), ReLU(), Linear(32, 10))",
+    "inputs": [{"name": "x", "dtype": "float32", "shape": ["B", 64]}],
+}
 JOB = {
     "model": MODEL["model"],
     "data": {"dataset": "digits"},

@@ -22,7 +22,7 @@ def test_the_course_of_the_loss_is_drawn_where_there_is_room(height, drawn):
     terminal = Console(file=io.StringIO(), force_terminal=True, width=80, height=height, highlight=False)
     steps = [job(progress={"step": 10 * n, "total_steps": 100, "latest": {"train/loss": 1 / n}}) for n in range(1, 9)]
     follow([*steps, job("succeeded", progress=steps[-1]["progress"])], terminal, as_json=False)
-    assert ("step 80" in terminal.file.getvalue()) is drawn
+    assert ("  step 80" in terminal.file.getvalue()) is drawn
 
 
 def test_a_pipe_gets_a_line_for_each_state_and_each_fifth_of_the_way():
