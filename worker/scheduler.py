@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from celery.signals import beat_embedded_init, worker_process_init, worker_ready, worker_shutdown
+import logging
+import os
+import signal
+import threading
+from typing import Protocol
+
+from celery.signals import beat_embedded_init, worker_process_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from services.queue import MAINTENANCE_QUEUE, RING_SWEEPS
 from worker import tasks
@@ -11,9 +17,13 @@ from worker.orphans import die_with_main
 from worker.sweeps import SweepDriver
 from worker.webhooks import WebhookDriver
 
+_BEAT_SECONDS = 1.0
+log = logging.getLogger(__name__)
 _drivers: list[SweepDriver] = []
 """The one of this process, once it is the scheduler."""
 _webhooks: list[WebhookDriver] = []
+_ending = threading.Event()
+"""Set once this process was told to stop, and beat with it."""
 
 
 def main() -> None:
@@ -21,6 +31,24 @@ def main() -> None:
     worker_process_init.disconnect(tasks.open_slot)  # no training here: no fork server, no claims
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["worker", "--beat", "--pool=solo", "--concurrency=1", f"--queues={MAINTENANCE_QUEUE}", *quiet])
+
+
+class _Beat(Protocol):
+    """Celery's process that says when."""
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+
+    def join(self, timeout: float) -> None:
+        """Wait for its end."""
+
+
+class _Controller(Protocol):
+    beat: _Beat
+
+
+class _Consumer(Protocol):
+    controller: _Controller
 
 
 @app.task(name=RING_SWEEPS)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -31,12 +59,30 @@ def ring_sweeps() -> None:
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # celery ships no types
-def _start_driver(**_: object) -> None:
+def _start_driver(sender: _Consumer, **_: object) -> None:
     """Not before: beat's process is forked by then, and holds no copy of the driver's connections."""
     _drivers.append(SweepDriver(settings))
     _drivers[0].start()
     _webhooks.append(WebhookDriver(settings))
     _webhooks[0].start()
+    threading.Thread(target=_end_with, args=(sender.controller.beat,), name="beat-watch", daemon=True).start()
+
+
+def _end_with(beat: _Beat) -> None:
+    """End this process when beat has died, so that whoever keeps it running starts both again.
+
+    Celery does not look after it: without beat this would be a scheduler that never schedules, and looks well.
+    """
+    while beat.is_alive():
+        beat.join(_BEAT_SECONDS)
+    if not _ending.is_set():
+        log.error("beat has died: the scheduler ends, to be started again")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _note_ending(**_: object) -> None:
+    _ending.set()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]  # celery ships no types

@@ -11,6 +11,7 @@ import typer
 
 from modelwright.cli import (
     account,
+    backup,
     datasets,
     doctor,
     exits,
@@ -58,6 +59,8 @@ app.command("validate")(models.validate)
 app.command("events")(history.events)
 app.command("logs")(history.logs)
 app.command("metrics")(history.metrics)
+app.command("backup")(backup.back_up)
+app.command("restore")(backup.restore)
 
 
 @app.command()

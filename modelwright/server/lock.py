@@ -11,12 +11,17 @@ from pathlib import Path
 from modelwright.server.process import ServerError
 
 
+class InUse(ServerError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def hold(directory: Path) -> Iterator[None]:
     """Hold the lock of ``directory`` (made if need be, for its owner alone) inside the ``with`` block.
 
     Raises:
-        ServerError: another process holds it, or the folder cannot be used; the message says which.
+        InUse: another process holds it; the message says which.
+        ServerError: the folder cannot be used.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -30,7 +35,7 @@ def hold(directory: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             running = f"`modelwright up` is running on {directory} already (process {holder})"
-            raise ServerError(f"{running}. Stop that one, or use another --data.") from error
+            raise InUse(f"{running}. Stop that one, or use another --data.") from error
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

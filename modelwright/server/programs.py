@@ -48,6 +48,14 @@ class Programs:
         """
         self._run_once("migrate", ["-m", "services.db.migrate"])
 
+    def release_jobs(self) -> None:
+        """Queue again the jobs of a restored database that were running when it was backed up.
+
+        Raises:
+            ServerError: with the end of the log.
+        """
+        self._run_once("release", ["-m", "services.jobs.release"])
+
     def new_key(self) -> str:
         """Make an API key for the default tenant and return it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,6 @@ _CONNECT_ARGUMENTS = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
-    "application_name": "modelwright",
 }
 
 IDLE_TRANSACTION_SECONDS = 600.0
@@ -55,6 +55,8 @@ class Database:
         self, url: str, *, pool_size: int = 10, idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS
     ) -> None:
         self.url = url
+        # `pg_stat_activity` shows which process holds a connection; the owner of a job is named by the same number.
+        arguments = {**_CONNECT_ARGUMENTS, "application_name": f"modelwright/{os.getpid()}"}
         # Else a process that froze within a transaction would keep its job's row from every sweeper.
         idle = f"-c idle_in_transaction_session_timeout={max(1, round(idle_transaction_seconds * 1000))}"
         self.engine = create_engine(
@@ -62,7 +64,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_pre_ping=False,
-            connect_args={**_CONNECT_ARGUMENTS, "options": idle},
+            connect_args={**arguments, "options": idle},
         )
         self._writer = sessionmaker(self.engine, expire_on_commit=False)
         self._read_engine = create_engine(
@@ -72,7 +74,7 @@ class Database:
             pool_reset_on_return=None,  # in autocommit there is nothing to roll back
             isolation_level="AUTOCOMMIT",
             skip_autocommit_rollback=True,
-            connect_args=_CONNECT_ARGUMENTS,
+            connect_args=arguments,
         )
         for engine in (self.engine, self._read_engine):
             event.listen(engine, "before_cursor_execute", _ask_for_binary)

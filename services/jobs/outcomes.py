@@ -57,6 +57,11 @@ def give_back(session: Session, claim: Claim, *, reason: str) -> None:
         _requeue(session, job, reason)
 
 
+def release(session: Session, job: Job, *, reason: str) -> None:
+    """Queue a job, whose row the caller has locked, again without blame: its worker is in another world."""
+    _requeue(session, job, reason)
+
+
 def finish_failed(session: Session, claim: Claim, failure: TrainingFailure) -> None:
     """End the attempt: a fault of the machine is retried within bounds, a fault of the request is final."""
     job = _owned_unless_ended(session, claim)
