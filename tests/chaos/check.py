@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.checker import check
+from tests.chaos.checker import check, counts
 from tests.chaos.figures import summary
 
 
@@ -23,9 +23,10 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 def report(history: list[dict[str, Any]]) -> int:
     """Print the figures and every finding; return how many there are."""
-    acknowledged = sum(record["event"] == "acknowledge" for record in history)
+    calm = sum(record["event"] == "reference" for record in history)
     finished = sum(record["event"] == "finish" and record["state"] == "succeeded" for record in history)
-    print(f"jobs            {acknowledged} acknowledged, {finished} succeeded")
+    jobs = f"{counts(history)['jobs']} acknowledged, {finished - calm} succeeded"
+    print(f"jobs            {jobs}; {calm} undisturbed ones to compare with")
     print("\n".join(summary(history)))
     findings = check(history)
     for finding in findings:

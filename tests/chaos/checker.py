@@ -132,13 +132,13 @@ def _check_whole(records: list[Record]) -> list[Finding]:
 
 
 def counts(records: Iterable[Record]) -> dict[str, int]:
-    """Return what was really made of that which a run plans: jobs, kills, wipes, zombies that woke to a lost job."""
+    """Return what was really made of that which a run plans. The undisturbed jobs, numbered below 0, are none of it."""
     made = {"jobs": 0, "kills": 0, "redis_wipes": 0, "postgres_kills": 0, "zombies": 0}
     for record in records:
         if record["event"] == "fault":
             server = {"redis": "redis_wipes", "postgres": "postgres_kills"}.get(record["kind"].partition("_")[0])
             made[server or "kills"] += record["kind"] != "zombie"
-        made["jobs"] += record["event"] == "acknowledge"
+        made["jobs"] += record["event"] == "acknowledge" and not record["submission"].startswith("-")
         made["zombies"] += record["event"] == "continue" and record["superseded"]
     return made
 

@@ -211,6 +211,8 @@ def test_latencies_run_from_the_blow_to_the_queue_and_to_training():
     found = latencies(sound_history())
     assert found["noticed"] == [1.0, 21.0]
     assert found["resumed"] == [3.0, 22.0]
+    disturbed = [*sound_history(), {"at": 12.0, "event": "fault", "kind": "postgres_kill"}]
+    assert latencies(disturbed, alone=True) == {"noticed": [1.0], "resumed": [3.0]}
     assert (percentile([1.0, 2.0, 3.0], 0.5), percentile([1.0, 2.0, 3.0], 0.99)) == (2.0, 3.0)
     assert any(line.startswith("zombies") and " 1 woke" in line for line in summary(sound_history()))
 
