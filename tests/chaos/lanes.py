@@ -16,7 +16,7 @@ from tests.chaos.plan import Fault
 from tests.chaos.service import Service
 from tests.chaos.victims import Victim, attempt_victims, control_victims
 
-_MOST_ASLEEP = 3
+_MOST_ASLEEP = 4
 _VICTIM_SECONDS = 180.0
 """For so long a blow waits for somebody whom it may strike."""
 _REPLACED_SECONDS = 120.0

@@ -156,7 +156,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     plan = make_soak_plan(said.seed, said.minutes)
     scales: list[Scales] = []
-    options = Options(said.seed, plan.scale, workers=2, at_once=2)
+    options = Options(said.seed, plan.scale, workers=2, at_once=2, within_seconds=2 * plan.scale.seconds)
     with tempfile.TemporaryDirectory(prefix="modelwright-soak-", ignore_cleanup_errors=True) as directory:
         history = run(
             options, Path(directory), said.history, plan=plan, started=lambda service: scales.append(Scales(service))
