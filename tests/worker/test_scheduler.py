@@ -25,7 +25,7 @@ def test_a_scheduler_whose_beat_died_ends_so_that_both_are_started_again(stack: 
         ours = [member for member in family(scheduler.pid)[1:] if member.ppid() == scheduler.pid]
         return [member for member in ours if "resource_tracker" not in " ".join(member.cmdline())]
 
-    until(lambda: "ready" in stack.logs() and beat(), seconds=60, what=stack.logs)
+    until(beat, seconds=60, what=stack.logs)
     beat()[0].kill()
     until(lambda: scheduler.poll() is not None, seconds=60, what=stack.logs)
     assert "beat has died" in stack.logs()
