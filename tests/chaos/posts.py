@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-IN_PROGRESS, BUSY = 409, 503
+WAIT = (409, 429, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ async def _post(url: str, headers: dict[str, str], body: dict[str, Any], times: 
 async def _until_made(client: httpx.AsyncClient, body: dict[str, Any]) -> Answer:
     while True:
         answer = await client.post("/v1/jobs", content=json.dumps(body), headers={"Content-Type": "application/json"})
-        if answer.status_code not in (IN_PROGRESS, BUSY):
+        if answer.status_code not in WAIT:
             made = answer.json() if answer.status_code == 201 else {}
             return Answer(answer.status_code, made.get("id"), "Idempotent-Replayed" in answer.headers)
         await asyncio.sleep(0.5)
