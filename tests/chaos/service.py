@@ -153,19 +153,20 @@ class Service:
     def kill_postgres(self, away_seconds: float) -> None:
         """Kill every process of the server at once; it is started again so much later. Returns when it runs."""
         members = family(self.postgres.pid) if self.postgres.pid else []
-        self._back_at[self.postgres] = time.monotonic() + away_seconds
         for member in members:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
-        self._await(self.postgres)
+        self.postgres.kill()  # waits until it is dead: what the keeper starts is not what is killed here
+        self._bring_back(self.postgres, away_seconds)
 
     def kill_redis(self, away_seconds: float) -> None:
         """Kill Redis; it is started again, empty, so much later. Returns when it runs."""
-        self._back_at[self.valkey] = time.monotonic() + away_seconds
         self.valkey.kill()
-        self._await(self.valkey)
+        self._bring_back(self.valkey, away_seconds)
 
-    def _await(self, server: PostgresServer | ValkeyServer) -> None:
+    def _bring_back(self, server: PostgresServer | ValkeyServer, away_seconds: float) -> None:
+        """Have the keeper start a dead server again, and wait until it has."""
+        self._back_at[server] = time.monotonic() + away_seconds
         while server in self._back_at and not self._stopped.wait(0.1):
             pass
 
