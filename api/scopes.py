@@ -28,6 +28,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         "GET /v1/jobs/{job_id}",
         "GET /v1/jobs/{job_id}/events",
         "GET /v1/jobs/{job_id}/metrics",
+        "GET /v1/jobs/{job_id}/logs",
         "GET /v1/queue",
         "GET /v1/workers",
         "GET /v1/workers/{worker_id}",
