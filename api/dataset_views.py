@@ -13,6 +13,7 @@ class FetchView(View):
     """How the fetching of a file goes."""
 
     url: str
+    version: str | None = Field(description="The ETag of what is fetched, where its server says one.")
     received_bytes: int
     size_bytes: int | None = Field(description="Of the whole file, once its server has said so.")
     tries: int = Field(description="In a row without a byte; after five it is given up.")

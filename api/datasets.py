@@ -48,8 +48,9 @@ def create_dataset(
     """Begin an upload with a JSON body that names the `format`; then `PUT` the parts and `POST …/complete`.
 
     A file of up to 64 MiB can be the body itself: `?format=csv`. Tiny data can be in the JSON body: `columns` or
-    `rows`. These two are ready, or refused with every problem, at once. With a `url` beside the `format` the service
-    fetches the file itself, if its operator allows the host (else 422 `url_not_allowed`): look until it is `ready`.
+    `rows`. These two are ready, or refused with every problem, at once. With a `url` beside the `format` (https, or
+    `s3://bucket/key`) the service fetches the file itself, if its operator allows the host or the bucket (else 422
+    `url_not_allowed`): look until it is `ready`. An object that you have named before, and that is as it was, is 200.
     The same bytes are the same data set; an upload that begins with an `Idempotency-Key` begins once.
     """
     made = arrivals.arrive(

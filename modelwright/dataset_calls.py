@@ -83,13 +83,14 @@ class DatasetCalls(Requests):
         sha256: str | None = None,
         wait_seconds: float = 300.0,
     ) -> Json:
-        """Let the service fetch a file from an https address, and return the data set once it is ready or failed.
+        """Let the service fetch a file from an https address, or ``s3://bucket/key``, and return the data set.
 
-        Its operator names the hosts that are allowed; by default there are none. After ``wait_seconds`` it is returned
-        as it is, ``fetching``: look again with `get_dataset`. One that ``failed`` has its ``problems``.
+        It is ``ready`` or ``failed`` then, with its ``problems``; after ``wait_seconds`` it is returned as it is,
+        ``fetching``: look again with `get_dataset`. The operator names the hosts and buckets that are allowed; by
+        default there are none.
 
         Raises:
-            InvalidRequest: ``url_not_allowed``; nothing was sent there.
+            InvalidRequest: ``url_not_allowed``: nothing was sent there; ``source_not_found``, ``source_access_denied``.
         """
         request: Json = {"url": url, "format": format, **({format: dict(options)} if options else {})}
         given = {"name": name, "target": target, "sha256": sha256}

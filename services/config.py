@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.s3_settings import ObjectPlace, S3Access, check_buckets, read_access, read_place
+
 _DRIVER = "postgresql+psycopg://"
 
 
@@ -66,6 +68,9 @@ class Settings:
     webhook_disable_seconds: float = 5 * 86_400.0
     max_tenant_webhooks: int = 100
     max_tenant_streams: int = 1_000  # in one API process
+    s3_buckets: tuple[str, ...] = ()  # no bucket: no data set comes from one
+    s3: S3Access = field(default_factory=S3Access)
+    object_store: ObjectPlace | None = None  # None: chunks lie in the database
     log_level: str = "INFO"
     failpoint: str = ""  # see `services.failpoints`; for tests alone
 
@@ -96,9 +101,12 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment (or from ``environment``).
 
     Raises:
-        ValueError: a required variable is missing or a number does not parse; the message names it.
+        ValueError: a required variable is missing or does not say what it should; the message names it.
     """
     source = os.environ if environment is None else environment
+    object_store = read_place(source, "MODELWRIGHT_OBJECT_STORE")
+    s3_buckets = _list(source, "MODELWRIGHT_S3_BUCKETS")
+    check_buckets(s3_buckets, "MODELWRIGHT_S3_BUCKETS", apart_from=object_store)
     return Settings(
         database_url=_database_url(_required(source, "DATABASE_URL")),
         redis_url=_required(source, "REDIS_URL"),
@@ -133,6 +141,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         remote_networks=_list(source, "MODELWRIGHT_REMOTE_NETWORKS"),
         remote_ca_file=source.get("MODELWRIGHT_REMOTE_CA_FILE") or None,
         **_telling(source),
+        s3_buckets=s3_buckets,
+        s3=read_access(source, "MODELWRIGHT_S3"),
+        object_store=object_store,
         log_level=source.get("MODELWRIGHT_LOG_LEVEL", "INFO"),
         **_faults(source),
         **_of_tenants(source),

@@ -18,6 +18,7 @@ from services.db.engine import Database
 from services.db.migrate import migrate
 from services.db.models import Tenant
 from services.identifiers import new_id
+from tests.object_store import ObjectServer
 
 # Tests need speed, not durability: what survives a crash is tested with servers of its own.
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -39,6 +40,15 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.start()
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """An S3 service for the whole session, for tests that leave it running."""
+    server = ObjectServer(tmp_path_factory.mktemp("objects") / "log")
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

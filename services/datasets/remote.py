@@ -18,33 +18,28 @@ _RETRIED = (408, 425, 429)
 
 
 class FetchFailed(Exception):
-    """The file could not be had; ``passing`` where another try may help. The text is for the client."""
+    """The file could not be had; ``passing`` where another try may help. Code, text and hint are for the client."""
 
-    def __init__(self, detail: str, *, passing: bool) -> None:
+    def __init__(self, detail: str, *, passing: bool, code: str = "fetch_failed", hint: str | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.passing = passing
+        self.code = code
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An answer that is being read: from which byte it begins, and what pins the file's version."""
+    """An answer that is being read: from which byte it begins, and what pins the file's version.
+
+    ``pieces`` are the bytes as they come; a connection that breaks raises `FetchFailed`.
+    """
 
     begins: int
     version: str | None
     size_bytes: int | None
-    response: httpx.Response
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes as they come.
-
-        Raises:
-            FetchFailed: the connection broke.
-        """
-        try:
-            yield from self.response.iter_raw()  # as it comes: who waits for more cannot see how slow it is
-        except httpx.HTTPError as error:
-            raise FetchFailed(f"The connection broke ({type(error).__name__}).", passing=True) from None
+    pieces: Iterator[bytes]
+    version_id: str | None = None
 
 
 @contextmanager
@@ -113,8 +108,15 @@ def _judged(response: httpx.Response, place: Place, begin: int, version: str | N
         expected = response.headers.get("content-range", "").startswith(f"bytes {begin}-")
         if not begin or not expected or found != version:
             raise FetchFailed(f"{place.host} sends another part of the file than was asked for.", passing=True)
-        return Remote(begin, found, None if size is None else begin + size, response)
-    return Remote(0, found, size, response)
+        return Remote(begin, found, None if size is None else begin + size, _pieces(response))
+    return Remote(0, found, size, _pieces(response))
+
+
+def _pieces(response: httpx.Response) -> Iterator[bytes]:
+    try:
+        yield from response.iter_raw()  # as it comes: who waits for more cannot see how slow it is
+    except httpx.HTTPError as error:
+        raise FetchFailed(f"The connection broke ({type(error).__name__}).", passing=True) from None
 
 
 def _version(response: httpx.Response) -> str | None:

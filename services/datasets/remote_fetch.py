@@ -16,8 +16,9 @@ from services.config import Settings
 from services.datasets import repository
 from services.datasets.preparation import complete, fail
 from services.datasets.reader import Reader
-from services.datasets.remote import FetchFailed, Remote, opened
+from services.datasets.remote import FetchFailed, Remote
 from services.datasets.service import check_quota
+from services.datasets.sources import opened_source
 from services.datasets.uploads import PartWriter
 from services.db.dataset_models import Dataset, DatasetPart
 from services.db.engine import Database
@@ -126,7 +127,7 @@ def _download(fetch: Fetch) -> None:
     have = sum(part.size_bytes for part in parts)
     if have and have == fetch.remote["size_bytes"]:  # whoever had the turn before died after the last part
         return
-    with opened(fetch.remote["url"], fetch.settings, begin=have, version=fetch.remote["version"]) as remote:
+    with opened_source(fetch.remote, fetch.settings, tenant_id=fetch.tenant_id, begin=have) as remote:
         limit = fetch.settings.max_dataset_bytes
         if remote.size_bytes is not None and remote.size_bytes > limit:
             raise BodyTooLarge(f"A data set may have at most {limit} bytes, and this one has {remote.size_bytes}.")
@@ -151,10 +152,9 @@ def _take(fetch: Fetch, remote: Remote, have: int, number: int) -> int:
 def _parts(fetch: Fetch, remote: Remote, have: int) -> Iterator[PartWriter]:
     """Yield parts as they fill; one that is cut off by a broken connection is yielded before that is told."""
     writer, began = PartWriter(fetch.database, tenant_id=fetch.tenant_id), time.monotonic()
-    pieces = remote.pieces()
     while True:
         try:
-            piece = next(pieces, None)
+            piece = next(remote.pieces, None)
         except FetchFailed:
             if writer.size_bytes:
                 yield writer
@@ -199,7 +199,8 @@ def _farther(remote: dict[str, Any], more_bytes: int) -> dict[str, Any]:
 def _start_over(fetch: Fetch, remote: Remote) -> None:
     with fetch.database.session() as session:
         repository.drop_parts(session, dataset_id=fetch.dataset_id)
-        _note(session, fetch, version=remote.version, size_bytes=remote.size_bytes, received_bytes=0)
+        pin = {"version": remote.version, "version_id": remote.version_id}
+        _note(session, fetch, **pin, size_bytes=remote.size_bytes, received_bytes=0)
 
 
 def _again_or_end(fetch: Fetch, failure: FetchFailed) -> None:
@@ -208,7 +209,7 @@ def _again_or_end(fetch: Fetch, failure: FetchFailed) -> None:
         dataset = _note(session, fetch, error=failure.detail)
         tries = int((dataset.remote or {})["tries"]) + 1
         if not failure.passing or tries >= MAX_TRIES:
-            fail(session, dataset, [Problem("fetch_failed", failure.detail, "/url")])
+            fail(session, dataset, [Problem(failure.code, failure.detail, "/url", failure.hint)])
         else:
             dataset.remote = {**(dataset.remote or {}), "tries": tries}
             dataset.fetch_at = _in(_FIRST_PAUSE_SECONDS * 2 ** (tries - 1))

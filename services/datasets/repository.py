@@ -38,6 +38,17 @@ def find_locked(session: Session, *, tenant_id: str, dataset_id: str, shared: bo
     )
 
 
+def with_remote(session: Session, *, tenant_id: str, url: str, version: str) -> list[Dataset]:
+    """Return the tenant's data sets that were made of one version of a file elsewhere, or are being made of it."""
+    query = select(Dataset).where(
+        Dataset.tenant_id == tenant_id,
+        func.jsonb_extract_path_text(Dataset.remote, "url") == url,
+        func.jsonb_extract_path_text(Dataset.remote, "version") == version,
+        Dataset.state.in_(("fetching", "preparing", "ready")),
+    )
+    return list(session.scalars(query.order_by(Dataset.id)))
+
+
 def with_source(
     session: Session, *, tenant_id: str, source_sha256: str, format_: str, states: Sequence[str]
 ) -> list[Dataset]:

@@ -53,7 +53,8 @@ class DatasetRequest(Section):
     )
     url: Annotated[str, Field(min_length=1, max_length=2000)] | None = Field(
         None,
-        description="An https address from which the service fetches the file, if the operator allows its host.",
+        description="An https address, or `s3://bucket/key`, from which the service fetches the file, if the operator "
+        "allows the host or the bucket.",
     )
     csv: CsvOptions | None = None
     images: ImageOptions | None = None

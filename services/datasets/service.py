@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from services.config import Settings
 from services.datasets import repository
 from services.datasets.catalog import DATASETS, DatasetInfo
-from services.datasets.remote_address import resolve_now
 from services.datasets.schema import FORMATS, DatasetRequest
+from services.datasets.sources import Pin, pin, to_fetch
 from services.datasets.views import brief_view, builtin_view, view
 from services.db.clock import new_row_id
 from services.db.dataset_models import Dataset
@@ -69,12 +69,12 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
     """Make a data set whose bytes will follow.
 
     With the sha256 of bytes that are here already, or are on their way, that data set is returned: so a client goes on
-    with an upload that was cut.
+    with an upload that was cut. So is that of the same object of an object store, as long as its ETag is the same.
 
     Raises:
         BodyTooLarge: it is declared larger than a data set may be.
         QuotaExceeded: the tenant's data sets take too much.
-        UrlNotAllowed: nothing is fetched from there; nothing was sent.
+        UrlNotAllowed, InvalidRequest: nothing can be fetched from there (see `sources.pin`).
     """
     if request.size_bytes is not None and request.size_bytes > settings.max_dataset_bytes:
         raise BodyTooLarge(f"A data set may have at most {settings.max_dataset_bytes} bytes.")
@@ -85,9 +85,13 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
         )
         if known is not None:
             return Begun(view(known), created=False)
-    check_quota(session, tenant_id=tenant_id, more_bytes=request.size_bytes or 0, settings=settings)
-    if request.url is not None:
-        resolve_now(request.url, settings)
+    found = None if request.url is None else pin(request.url, settings, tenant_id=tenant_id)
+    if found is not None and found.version is not None:
+        known = _find_fetched(session, tenant_id, request, found)
+        if known is not None:
+            return Begun(view(known), created=False)
+    announced = request.size_bytes or (found and found.size_bytes) or 0
+    check_quota(session, tenant_id=tenant_id, more_bytes=announced, settings=settings)
     dataset = Dataset(
         id=new_row_id(session, "ds"),
         tenant_id=tenant_id,
@@ -96,7 +100,7 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
         options=request.options(),
         source_sha256=request.sha256,
         source_size_bytes=request.size_bytes,
-        **_to_fetch(request),
+        **_to_fetch(request, found),
     )
     session.add(dataset)
     session.flush()
@@ -104,13 +108,19 @@ def begin(session: Session, *, tenant_id: str, request: DatasetRequest, settings
     return Begun(view(dataset), created=True)
 
 
-def _to_fetch(request: DatasetRequest) -> dict[str, Any]:
+def _to_fetch(request: DatasetRequest, found: Pin | None) -> dict[str, Any]:
     """Return the columns of a data set that a worker is to fetch."""
-    if request.url is None:
+    if request.url is None or found is None:
         return {}
-    said = {"url": request.url, "version": None, "size_bytes": None, "received_bytes": 0, "farthest_bytes": 0}
-    remote = {**said, "tries": 0, "error": None, "complete": False}
-    return {"state": "fetching", "remote": remote, "fetch_at": func.now()}
+    return {"state": "fetching", "remote": to_fetch(request.url, found), "fetch_at": func.now()}
+
+
+def _find_fetched(session: Session, tenant_id: str, request: DatasetRequest, found: Pin) -> Dataset | None:
+    """Return a data set that was made of the same version of the same object in the same way, or is being made."""
+    options = request.options()
+    same = repository.with_remote(session, tenant_id=tenant_id, url=request.url or "", version=found.version or "")
+    alike = (one for one in same if one.options == options and one.format == request.format)
+    return next((one for one in alike if (one.remote or {}).get("version_id") == found.version_id), None)
 
 
 def find_same(

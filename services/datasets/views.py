@@ -80,7 +80,7 @@ def _fetch(remote: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return how the fetching of a file goes, or went."""
     if remote is None:
         return None
-    return {name: remote[name] for name in ("url", "received_bytes", "size_bytes", "tries", "error")}
+    return {name: remote[name] for name in ("url", "version", "received_bytes", "size_bytes", "tries", "error")}
 
 
 def _links(dataset_id: str) -> dict[str, str]:

@@ -56,7 +56,8 @@ def test_the_example_of_the_page_is_begun_once_and_can_be_looked_at(caller, allo
     assert (begun.status_code, begun.json()["state"]) == (201, "fetching")
     assert again.json()["id"] == begun.json()["id"]
     path = begun.headers["Location"]
-    fetch = {"url": json.loads(text)["url"], "received_bytes": 0, "size_bytes": None, "tries": 0, "error": None}
+    nothing_yet = {"version": None, "received_bytes": 0, "size_bytes": None, "tries": 0, "error": None}
+    fetch = {"url": json.loads(text)["url"], **nothing_yet}
     assert client.get(path).json()["fetch"] == fetch
     assert problem(client.post(f"{path}/complete"), 409)["code"] == "conflict"
     assert problem(client.put(f"{path}/parts/1", content=b"a,b\n"), 409)["code"] == "conflict"

@@ -117,6 +117,7 @@ def test_a_file_comes_over_https_and_is_a_data_set(fetched, site):
     assert (found["source_sha256"], found["source_size_bytes"]) == (hashlib.sha256(CSV).hexdigest(), len(CSV))
     assert found["fetch"] == {
         "url": site.url,
+        "version": '"v1"',
         "received_bytes": len(CSV),
         "size_bytes": len(CSV),
         "tries": 0,
