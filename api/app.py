@@ -50,6 +50,7 @@ from services.jobs.line import Line, read_line
 from services.predictions.warm import WarmModels
 from services.preflight import STATIC_PRELOAD, Preflight
 from services.queue import Doorbell
+from services.storage.place import open_database
 from services.tenants.cache import PrincipalCache
 
 THREADS = 16
@@ -126,7 +127,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
-    database = Database(settings.database_url, pool_size=THREADS)
+    database = open_database(settings, pool_size=THREADS)
     stack.callback(database.close)
     doorbell = Doorbell(settings.redis_url)
     stack.callback(doorbell.close)

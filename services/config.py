@@ -104,9 +104,6 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         ValueError: a required variable is missing or does not say what it should; the message names it.
     """
     source = os.environ if environment is None else environment
-    object_store = read_place(source, "MODELWRIGHT_OBJECT_STORE")
-    s3_buckets = _list(source, "MODELWRIGHT_S3_BUCKETS")
-    check_buckets(s3_buckets, "MODELWRIGHT_S3_BUCKETS", apart_from=object_store)
     return Settings(
         database_url=_database_url(_required(source, "DATABASE_URL")),
         redis_url=_required(source, "REDIS_URL"),
@@ -137,17 +134,26 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         dataset_timeout_seconds=_number(source, "MODELWRIGHT_DATASET_TIMEOUT_SECONDS", 300.0),
         dataset_memory_bytes=int(_number(source, "MODELWRIGHT_DATASET_MEMORY_BYTES", 8 << 30)),
         dataset_cache_bytes=int(_number(source, "MODELWRIGHT_DATASET_CACHE_BYTES", 32 << 30)),
-        remote_hosts=_list(source, "MODELWRIGHT_REMOTE_HOSTS"),
-        remote_networks=_list(source, "MODELWRIGHT_REMOTE_NETWORKS"),
-        remote_ca_file=source.get("MODELWRIGHT_REMOTE_CA_FILE") or None,
         **_telling(source),
-        s3_buckets=s3_buckets,
-        s3=read_access(source, "MODELWRIGHT_S3"),
-        object_store=object_store,
+        **_elsewhere(source),
         log_level=source.get("MODELWRIGHT_LOG_LEVEL", "INFO"),
         **_faults(source),
         **_of_tenants(source),
     )
+
+
+def _elsewhere(source: Mapping[str, str]) -> dict[str, Any]:
+    """Return where data sets may come from, and where the bytes of chunks lie."""
+    place, buckets = read_place(source, "MODELWRIGHT_OBJECT_STORE"), _list(source, "MODELWRIGHT_S3_BUCKETS")
+    check_buckets(buckets, "MODELWRIGHT_S3_BUCKETS", apart_from=place)
+    return {
+        "remote_hosts": _list(source, "MODELWRIGHT_REMOTE_HOSTS"),
+        "remote_networks": _list(source, "MODELWRIGHT_REMOTE_NETWORKS"),
+        "remote_ca_file": source.get("MODELWRIGHT_REMOTE_CA_FILE") or None,
+        "s3_buckets": buckets,
+        "s3": read_access(source, "MODELWRIGHT_S3"),
+        "object_store": place,
+    }
 
 
 def _telling(source: Mapping[str, str]) -> dict[str, Any]:

@@ -22,7 +22,8 @@
     │   └── RateLimited         too often: later it goes
     ├── Unavailable             try again later                                  503
     │   ├── Busy
-    │   └── StorageFull
+    │   ├── StorageFull
+    │   └── StoreUnavailable
     ├── ChunkCorrupt            stored bytes fail their checksum          (aborts a stream)
     ├── Fenced                  a newer epoch owns the job                 (inside the worker)
     └── TrainingFailure         why an attempt ended                  (stored on the job, never HTTP)
@@ -221,6 +222,10 @@ class StorageFull(Unavailable):
 
     code = "storage_full"
     retry_after_seconds = 60
+
+
+class StoreUnavailable(Unavailable):
+    """The object store does not answer right now; try again in a moment."""
 
 
 class ChunkCorrupt(ModelwrightError):

@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from services.config import Settings
 from services.datasets.reader import Reader
 from services.datasets.remote_fetch import fetch_next
-from services.db.engine import Database, is_outage
+from services.db.engine import is_outage
+from services.storage.place import open_database
 
 AT_ONCE = 4
 
@@ -22,7 +23,7 @@ class Fetcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._database = Database(settings.database_url, pool_size=AT_ONCE)
+        self._database = open_database(settings, pool_size=AT_ONCE)
         self._reader = Reader(settings)
         self._threads: list[threading.Thread] = []
 

@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from services.config import Settings
 from services.db.engine import Database, is_full, is_outage
-from services.errors import Fenced, StorageFull
+from services.errors import Fenced, StorageFull, StoreUnavailable, TrainingFailure
 from services.jobs.claims import Claim, Control, mark_written, read_control, renew, was_written
 
 KEPT_SECONDS = 15 * 60.0
@@ -102,21 +102,26 @@ class Lease:
         return self.steadily(once, when_full=when_full)
 
     def steadily(self, action: Callable[[], Result], *, when_full: bool = False) -> Result:
-        """Run ``action``, which talks to the database, and repeat it while PostgreSQL is away.
+        """Run ``action``, which talks to the database, and repeat it while PostgreSQL or the object store is away.
 
         Raises:
             Fenced: as `pulse`.
             StorageFull: PostgreSQL's disk is full, and not ``when_full``.
+            TrainingFailure: the object store is away, and the job is to end.
         """
+        away_since: float | None = None
         while True:
             try:
-                if self._paused:
+                if self._paused or (away_since and time.monotonic() - self._renewed >= self._settings.renew_seconds):
                     self._renew()
                 result = action()
             except DBAPIError as error:
                 if is_full(error) and not when_full:
                     raise StorageFull() from error
                 self._endure(error)
+            except StoreUnavailable as error:
+                away_since = away_since or time.monotonic()
+                self._endure_store(error, seconds=time.monotonic() - away_since)
             else:
                 self._unpause()
                 return result
@@ -149,10 +154,26 @@ class Lease:
         if silent > self._settings.outage_seconds:
             raise Fenced("PostgreSQL was away for too long; the lease is lost.") from error
         if silent > self._settings.lease_seconds * 0.75 and self._child is not None and not self._paused:
-            self._child.pause()
-            self._paused = True
-            self._paused_at = time.monotonic()
+            self._pause(self._child)
         time.sleep(_RETRY_SECONDS)
+
+    def _endure_store(self, error: StoreUnavailable, *, seconds: float) -> None:
+        """Wait a moment with the claim kept, however long it takes; soon with the trainer stopped: what is it to do?"""
+        log.warning("object store away for %.0f s: %s", seconds, error.detail, extra={"job_id": self.claim.job_id})
+        if seconds > self._settings.lease_seconds * 0.75 and self._child is not None and not self._paused:
+            self._pause(self._child)
+        with suppress(DBAPIError):  # the next renewal meets it again
+            self._look()
+        if self.control.cancel_requested:
+            raise TrainingFailure(
+                error.detail, code="storage_unavailable", failure_class="infrastructure", retryable=True
+            ) from error
+        time.sleep(_RETRY_SECONDS)
+
+    def _pause(self, child: Pausable) -> None:
+        child.pause()
+        self._paused = True
+        self._paused_at = time.monotonic()
 
     def _unpause(self) -> None:
         if self._paused and self._child is not None:

@@ -8,6 +8,7 @@ from services.audit.service import forget_old
 from services.checkpoints.keeping import delete_expired
 from services.datasets.uploads import delete_abandoned
 from services.db.engine import Database
+from services.errors import StoreUnavailable
 from services.failpoints import hit
 from services.jobs import repository
 from services.jobs.outcomes import expire
@@ -15,6 +16,7 @@ from services.jobs.schedule import release
 from services.jobs.waiting import note_waiting
 from services.queue import Doorbell
 from services.storage.chunks import collect_garbage
+from services.storage.orphans import collect_orphans
 from services.webhooks.deliveries import delete_settled
 from services.workers.registry import forget_lost
 
@@ -92,6 +94,18 @@ def collect(database: Database) -> int:
         if not gone:
             break
     return collected
+
+
+def collect_objects(database: Database, *, after: str | None) -> str | None:
+    """Delete objects that no chunk has, of the next thousand in the object store; return where to go on."""
+    try:
+        gone, after = collect_orphans(database, after=after)
+    except StoreUnavailable as error:
+        log.warning("no objects collected: %s", error.detail)
+    else:
+        if gone:
+            log.info("collected %d objects without a chunk", gone)
+    return after
 
 
 def _note_waiting(database: Database, job_ids: list[str]) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from sqlalchemy.exc import DBAPIError
 
 from services.config import Settings
-from services.db.engine import Database, is_outage
+from services.db.engine import is_outage
 from services.failpoints import hit
 from services.forkserver.client import ForkServer
 from services.jobs.claims import Claim, claim_next
 from services.queue import Doorbell
+from services.storage.place import open_database
 from services.workers.registry import SlotFacts
 from worker.about import describe
 from worker.heartbeat import Heartbeat
@@ -40,7 +41,7 @@ class Slot:
         self._doorbell = Doorbell(settings.redis_url)
         self._owner = f"{socket.gethostname()}/{os.getpid()}"
         self._site = Site(
-            database=Database(settings.database_url, pool_size=2, idle_transaction_seconds=settings.lease_seconds),
+            database=open_database(settings, pool_size=2, idle_transaction_seconds=settings.lease_seconds),
             settings=settings,
             fork_server=ForkServer(preload=[TRAINER, WARM]),
             draining=draining,

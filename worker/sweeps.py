@@ -13,9 +13,10 @@ import time
 from sqlalchemy.exc import DBAPIError
 
 from services.config import Settings
-from services.db.engine import Database, is_outage
+from services.db.engine import is_outage
 from services.preflight import Preflight
 from services.queue import Doorbell
+from services.storage.place import open_database
 from services.sweeps import repository
 from services.sweeps.driver import Means, advance
 
@@ -37,7 +38,7 @@ class SweepDriver:
         self._preflight: Preflight | None = None
         self._used_at = 0.0
         self._means = Means(
-            database=Database(settings.database_url, pool_size=1),
+            database=open_database(settings, pool_size=1),
             settings=settings,
             doorbell=Doorbell(settings.redis_url),
             preflight=self._warm_preflight,

@@ -15,9 +15,10 @@ from services.identifiers import new_id
 from services.logging import configure_logging
 from services.queue import RING, Doorbell
 from worker.app import COLLECT, FETCH, RECOVER, app, settings
+from worker.collecting import Collector
 from worker.fetching import Fetcher
 from worker.orphans import die_with_main
-from worker.recovery import collect, forget, recover
+from worker.recovery import recover
 from worker.slot import Slot
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,8 @@ def run_recovery() -> None:
 
 @app.task(name=COLLECT)  # type: ignore[untyped-decorator]  # celery ships no types
 def run_collection() -> None:
-    """Delete what nothing needs any more."""
-    collect(_recovery_parts()[0])
-    forget(_recovery_parts()[0], audit_days=settings.audit_days)
+    """Delete what nothing needs any more, in a thread: this task takes no time."""
+    _collector().tick()
 
 
 @app.task(name=FETCH)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -91,6 +91,11 @@ def _slot() -> Slot:
 @cache
 def _fetcher() -> Fetcher:
     return Fetcher(settings)
+
+
+@cache
+def _collector() -> Collector:
+    return Collector(settings)
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy.orm import Session
 
 from services.checkpoints import repository
-from services.db.engine import Database
+from services.db.engine import Database, objects_of
 from services.db.models import Checkpoint
 from services.errors import ChunkCorrupt, InvalidRequest, NotFound, Problem
 from services.identifiers import check_id
@@ -91,8 +91,11 @@ def get_file(session: Session, *, tenant_id: str, checkpoint_id: str, part: Part
         NotFound: the tenant has no such checkpoint, or it has no such file.
         InvalidRequest: ``invalid_id``.
         ChunkCorrupt: stored bytes are missing or changed.
+        StoreUnavailable: they lie in an object store that does not answer: better said now than by half a file.
     """
     checkpoint = get_row(session, tenant_id=tenant_id, checkpoint_id=checkpoint_id)
+    if (store := objects_of(session)) is not None:
+        store.check()
     name, suffix, media_type = _FILES[part]
     if name == WEIGHTS:
         return StoredFile(name, suffix, media_type, checkpoint.sha256, checkpoint.size_bytes)

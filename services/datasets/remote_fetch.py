@@ -30,6 +30,7 @@ from services.errors import (
     NotFound,
     Problem,
     QuotaExceeded,
+    StoreUnavailable,
     Unavailable,
     UnsupportedFormat,
 )
@@ -42,6 +43,7 @@ LEASE_SECONDS = 120.0
 MAX_TRIES = 5
 """In a row without a new part."""
 _FIRST_PAUSE_SECONDS = 5.0
+_STORE_PAUSE_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,8 @@ def _run(fetch: Fetch, reader: Reader) -> None:
         _end(fetch, Problem(error.code, error.detail, hint=error.hint))
     except FetchFailed as error:
         _again_or_end(fetch, error)
+    except StoreUnavailable:
+        _renew(fetch, _STORE_PAUSE_SECONDS)  # ours: no reason to give up
     except Unavailable as error:
         _again_or_end(fetch, FetchFailed(error.detail, passing=True))
     except InvalidRequest as error:

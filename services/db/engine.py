@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg import Cursor
 from psycopg.errors import DiskFull
@@ -16,6 +16,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from services.db.after_commit import run_after_commit
+
+if TYPE_CHECKING:
+    from services.storage.objects import ObjectStore
 
 _CONNECT_ARGUMENTS = {
     "connect_timeout": 5,
@@ -31,6 +34,9 @@ IDLE_TRANSACTION_SECONDS = 600.0
 
 BINARY = {"binary": True}
 """Execution options for reading many bytes: in text form PostgreSQL sends two digits for each, five times as slowly."""
+
+
+_OBJECTS = "objects"
 
 
 def is_outage(error: DBAPIError) -> bool:
@@ -49,14 +55,22 @@ class Database:
     Write sessions are transactions; the edge (a request, a task) commits, services never do. Read sessions run in
     autocommit, which halves the round trips of a poll, on connections that stay so: switching one there and back costs
     a fifth of a read.
+
+    With ``objects`` the bytes of chunks lie there; the database's sessions know it, and ``close`` closes it.
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 10, idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS,
+        objects: ObjectStore | None = None,
     ) -> None:
         self.url = url
         # `pg_stat_activity` shows which process holds a connection; the owner of a job is named by the same number.
         arguments = {**_CONNECT_ARGUMENTS, "application_name": f"modelwright/{os.getpid()}"}
+        self.objects = objects
         # Else a process that froze within a transaction would keep its job's row from every sweeper.
         idle = f"-c idle_in_transaction_session_timeout={max(1, round(idle_transaction_seconds * 1000))}"
         self.engine = create_engine(
@@ -66,7 +80,7 @@ class Database:
             pool_pre_ping=False,
             connect_args={**arguments, "options": idle},
         )
-        self._writer = sessionmaker(self.engine, expire_on_commit=False)
+        self._writer = sessionmaker(self.engine, expire_on_commit=False, info={_OBJECTS: objects})
         self._read_engine = create_engine(
             url,
             pool_size=pool_size,
@@ -78,7 +92,9 @@ class Database:
         )
         for engine in (self.engine, self._read_engine):
             event.listen(engine, "before_cursor_execute", _ask_for_binary)
-        self._reader = sessionmaker(self._read_engine, expire_on_commit=False, autoflush=False)
+        self._reader = sessionmaker(
+            self._read_engine, expire_on_commit=False, autoflush=False, info={_OBJECTS: objects}
+        )
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -101,6 +117,14 @@ class Database:
         """Close all pooled connections."""
         self.engine.dispose()
         self._read_engine.dispose()
+        if self.objects is not None:
+            self.objects.close()
+
+
+def objects_of(session: Session) -> ObjectStore | None:
+    """Return where the bytes of chunks lie that this session's transactions store; None: in the database."""
+    store: ObjectStore | None = session.info.get(_OBJECTS)
+    return store
 
 
 def _ask_for_binary(

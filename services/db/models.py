@@ -233,14 +233,16 @@ class MetricSegment(Base):
 
 
 class Chunk(Base):
-    """Up to 1 MiB of bytes, named by their tenant and sha256."""
+    """Up to 1 MiB of bytes, named by their tenant and sha256; they lie here, or in an object whose name ends so."""
 
     __tablename__ = "chunk"
+    __table_args__ = (CheckConstraint("num_nonnulls(data, object) = 1", name="bytes"),)
 
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"), primary_key=True)
     sha256: Mapped[bytes] = mapped_column(primary_key=True)
     size_bytes: Mapped[int] = mapped_column(Integer)
-    data: Mapped[bytes]
+    data: Mapped[bytes | None]
+    object: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

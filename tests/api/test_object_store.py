@@ -1,0 +1,79 @@
+"""The API with its chunks in an object store: downloads and uploads as ever, 503 while the store is away."""
+
+import hashlib
+from contextlib import closing
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from api.app import create_app
+from services.checkpoints import service, writer
+from services.storage.place import open_database
+from tests.api.server import serving
+from tests.api.test_checkpoints import MIB, file_of
+from tests.factories import add_job, claim
+from tests.object_store import ObjectServer
+
+CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (row, row * row) for row in range(20_000))
+BYTES = {"Content-Type": "application/octet-stream"}
+
+
+@pytest.fixture
+def server(tmp_path):
+    started = ObjectServer(tmp_path / "objects.log")
+    started.start()
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def settings(api_settings, server):
+    return replace(api_settings, object_store=server.place())
+
+
+@pytest.fixture
+def client(settings, caller):
+    headers = {"Authorization": f"Bearer {caller.key}"}
+    with serving(create_app(settings)) as url, httpx.Client(base_url=url, headers=headers, timeout=120) as opened:
+        yield opened
+
+
+@pytest.fixture
+def checkpoint(settings, caller, tmp_path):
+    """A checkpoint that a worker stored there: its path, and its bytes."""
+    content = file_of(2 * MIB + 12_345)
+    with closing(open_database(settings, pool_size=1)) as database:
+        add_job(database, caller.tenant_id, priority=60)
+        folder = tmp_path / "made"
+        folder.mkdir()
+        (folder / service.WEIGHTS).write_bytes(content)
+        snapshot = writer.Snapshot(folder, (service.WEIGHTS,), step=10, epoch=1, final=False, metrics={})
+        return f"/v1/checkpoints/{writer.store(database, claim(database), snapshot, keep=3)}", content
+
+
+def test_bytes_come_from_the_store_and_while_it_is_away_callers_are_told_to_come_back(
+    client, checkpoint, server, settings, problem
+):
+    path, content = checkpoint
+    answer = client.get(f"{path}/content")
+    assert (answer.status_code, answer.content) == (200, content)
+    part = client.get(f"{path}/content", headers={"Range": "bytes=1000000-1100000"})
+    assert (part.status_code, part.content) == (206, content[1_000_000:1_100_001])
+    sent = client.post("/v1/datasets?format=csv", content=CSV, headers=BYTES)
+    assert (sent.status_code, sent.json()["source_sha256"]) == (201, hashlib.sha256(CSV).hexdigest())
+    assert len(server.keys(settings.object_store.bucket)) >= 3 + 2
+
+    server.kill()
+    for refused in (
+        client.get(f"{path}/content"),
+        client.post("/v1/datasets?format=csv", content=CSV + b"1,2\n", headers=BYTES),
+    ):
+        assert problem(refused, 503)["code"] == "unavailable"
+        assert int(refused.headers["Retry-After"]) >= 1
+    assert client.get(path).status_code == 200  # what needs no bytes is there
+
+    server.start()
+    server.client.create_bucket(Bucket=settings.object_store.bucket)  # empty: the objects are lost
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(f"{path}/content")
