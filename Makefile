@@ -10,8 +10,11 @@ DEMO_DATA ?= .demo
 DATA ?= .modelwright
 PORT ?= 8000
 WORKERS ?= 2
+CASES ?= 10000
+SEED ?= 1
+MINUTES ?= 0
 
-.PHONY: help install demo up test check format bench chaos test-gpu clean
+.PHONY: help install demo up test check format bench fuzz-http openapi chaos test-gpu clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +46,12 @@ format: install  ## Format the source and mend what can be mended
 
 bench: install  ## Run every benchmark (BENCH=name for one)
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+fuzz-http: install  ## Send ten thousand requests made from the OpenAPI document to a real API (CASES, SEED, MINUTES)
+	@$(BIN)/python -m tests.api.fuzz_http --cases $(CASES) --seed $(SEED) --minutes $(MINUTES)
+
+openapi: install  ## Accept the OpenAPI document as it is now (docs/openapi.json, which a test compares)
+	@$(BIN)/python -m tests.api.openapi_snapshot
 
 chaos: install  ## Run the long fault-injection tests
 	@$(BIN)/python -m pytest -m chaos

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from api import (
     catalog,
     checkpoints,
     datasets,
+    docs_page,
     errors,
     events,
     graph_static,
@@ -37,6 +40,8 @@ from api import (
 )
 from api.board import Board
 from api.body import BodyLimits
+from api.compression import Compression
+from api.cross_origin import cors_options
 from api.dependencies import Parts, admitted
 from api.metering import Meter
 from api.middleware import RequestContext
@@ -67,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the application; it opens connections and children when it is started, not before."""
     app = FastAPI(
         title="Modelwright",
+        version=version("modelwright"),
         lifespan=_lifespan,
         openapi_url=None,
         docs_url=None,
@@ -75,10 +81,14 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.body_limits = BodyLimits(max_bytes=settings.max_body_bytes)
+    app.add_middleware(Compression)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
     app.add_middleware(RequestContext)
     errors.install(app)
     app.include_router(_private())
     app.include_router(health.router)
+    app.include_router(docs_page.router)
     app.state.actions = scopes.actions(app)
     openapi.install(app)
     return app

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from functools import partial
+from collections.abc import AsyncIterator, Iterator, Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -16,8 +15,10 @@ from api.checkpoint_views import CheckpointExportView, CheckpointList, Checkpoin
 from api.content import Content, content_answer
 from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession, submission_slot
 from api.openapi import answer, content, json_request, problems
-from api.query import ContentQuery, PageQuery, no_query
-from api.responses import json_answer, list_answer, tagged_json
+from api.preconditions import IfMatch
+from api.query import ContentQuery, ThingsQuery, no_query
+from api.responses import encode, entity_tag, json_answer, list_answer, tagged_json
+from api.streaming import Read, in_turn
 from services.checkpoints import exports, keeping, service
 from services.checkpoints.exports import Format, iter_file, make_export
 from services.errors import InvalidRequest, Problem
@@ -46,12 +47,17 @@ ConversionSlot = Annotated[None, Depends(conversion_slot, scope="function")]
     },
 )
 def list_checkpoints(
-    job_id: str, query: Annotated[PageQuery, Query()], parts: ServiceParts, caller: Reader
+    job_id: str, query: Annotated[ThingsQuery, Query()], parts: ServiceParts, caller: Reader
 ) -> Response:
     """Return a page of a job's checkpoints, newest first; only whole ones are listed."""
     with parts.database.read_session() as session:
         page = service.list_checkpoints(
-            session, tenant_id=caller.tenant_id, job_id=job_id, limit=query.limit, after=query.after
+            session,
+            tenant_id=caller.tenant_id,
+            job_id=job_id,
+            limit=query.limit,
+            after=query.after,
+            created_after=query.created_after,
         )
     return list_answer(page)
 
@@ -79,15 +85,18 @@ def get_checkpoint(checkpoint_id: str, request: Request, parts: ServiceParts, ca
     dependencies=[Depends(no_query)],
     responses={
         **answer(200, CheckpointView, "The checkpoint as it is now."),
-        **problems(400, 401, 403, 404, 408, 413, 415, 422, 503),
+        **problems(400, 401, 403, 404, 408, 412, 413, 415, 422, 503),
     },
     openapi_extra=json_request("CheckpointChange", examples.CHECKPOINT_CHANGES),
 )
-def change_checkpoint(checkpoint_id: str, caller: Writer, body: JsonBody, session: WriteSession) -> Response:
+def change_checkpoint(
+    checkpoint_id: str, caller: Writer, body: JsonBody, still_so: IfMatch, session: WriteSession
+) -> Response:
     """Pin a checkpoint, so that it is kept whatever comes after it, or unpin it (`{"pinned": false}`)."""
-    return json_answer(
-        keeping.change_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, body=body)
+    changed = keeping.change_checkpoint(
+        session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, body=body, still_so=still_so
     )
+    return json_answer(changed, headers={"ETag": entity_tag(encode(changed))})
 
 
 @router.delete(
@@ -95,11 +104,19 @@ def change_checkpoint(checkpoint_id: str, caller: Writer, body: JsonBody, sessio
     summary="Delete a checkpoint",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[Depends(no_query)],
-    responses={204: {"description": "It is gone."}, **problems(401, 403, 404, 409, 422, 503)},
+    responses={204: {"description": "It is gone."}, **problems(401, 403, 404, 409, 412, 422, 503)},
 )
-def delete_checkpoint(checkpoint_id: str, caller: Writer, session: WriteSession, parts: ServiceParts) -> Response:
+def delete_checkpoint(
+    checkpoint_id: str, caller: Writer, still_so: IfMatch, session: WriteSession, parts: ServiceParts
+) -> Response:
     """Delete a checkpoint, pinned or not. The newest one of a job that has not ended is needed: 409."""
-    keeping.delete_checkpoint(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, settings=parts.settings)
+    keeping.delete_checkpoint(
+        session,
+        tenant_id=caller.tenant_id,
+        checkpoint_id=checkpoint_id,
+        settings=parts.settings,
+        still_so=still_so,
+    )
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -139,8 +156,8 @@ def get_content(
     with parts.database.read_session() as session:
         file = service.get_file(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, part=query.part)
 
-    def read(start: int, end: int) -> Iterator[bytes]:
-        return service.iter_content(
+    def reads(start: int, end: int) -> Sequence[Read]:
+        return service.content_reads(
             parts.database,
             tenant_id=caller.tenant_id,
             checkpoint_id=checkpoint_id,
@@ -150,7 +167,7 @@ def get_content(
         )
 
     name = f"{checkpoint_id}{file.suffix}"
-    return content_answer(request, Content(name, file.sha256, file.size_bytes, read, file.media_type))
+    return content_answer(request, Content(name, file.sha256, file.size_bytes, reads, file.media_type))
 
 
 @router.get(
@@ -214,4 +231,8 @@ def _exported(parts: Parts, tenant_id: str, checkpoint_id: str, format: Format) 
         settings=parts.settings,
     )
     report = made.report
-    return Content(report["file_name"], report["sha256"], report["size_bytes"], partial(iter_file, made.path))
+
+    def reads(start: int, end: int) -> Iterator[Read]:
+        return in_turn(iter_file(made.path, start, end))
+
+    return Content(report["file_name"], report["sha256"], report["size_bytes"], reads, read_ahead=1)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from fastapi import Request, Response
 
 from api.ranges import Span, is_unchanged, parse_range, range_applies
-from api.streaming import ContentResponse
+from api.streaming import READ_AHEAD, ContentResponse, Read
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file to send; ``read(start, end)`` yields its bytes."""
+    """A file to send; ``reads(start, end)`` returns what reads those bytes, piece by piece."""
 
     file_name: str
     sha256: str
     size_bytes: int
-    read: Callable[[int, int], Iterator[bytes]]
+    reads: Callable[[int, int], Iterable[Read]]
     media_type: str = "application/octet-stream"
+    read_ahead: int = READ_AHEAD
 
 
 def content_answer(request: Request, content: Content) -> Response:
@@ -39,7 +40,9 @@ def content_answer(request: Request, content: Content) -> Response:
         headers["Content-Range"] = span.content_range
     headers["Content-Length"] = str(end - start)
     status = HTTPStatus.PARTIAL_CONTENT if span else HTTPStatus.OK
-    return ContentResponse(content.read(start, end), status_code=status, headers=headers)
+    return ContentResponse(
+        content.reads(start, end), status_code=status, headers=headers, read_ahead=content.read_ahead
+    )
 
 
 def _span(request: Request, *, etag: str, size: int) -> Span | None:

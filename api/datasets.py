@@ -5,14 +5,16 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api import examples
 from api.audited import AuditedRoute
 from api.dataset_views import DatasetList, DatasetPartList, DatasetPartView, DatasetPreviewView, DatasetView
 from api.dependencies import PreparationSlot, Reader, ServiceParts, Writer, WriteSession
+from api.idempotency import REPLAYED, Acted, IdempotencyKey, act_once
 from api.openapi import Responses, answer, bytes_request, json_request, problems
-from api.query import CompleteQuery, DatasetsQuery, PreviewQuery, no_query
+from api.preconditions import IfMatch
+from api.query import DATASET_STATES, CompleteQuery, DatasetsQuery, PreviewQuery, no_query, unknown_states
 from api.responses import json_answer, list_answer, tagged_json
 from api.upload import ArrivalSlot, NewDatasetBody, PartBody
 from services.datasets import arrivals, preparation, service, uploads
@@ -22,7 +24,6 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=AuditedRou
 
 _UNCHANGED: Responses = {304: {"description": "It is as you know it (`If-None-Match`)."}}
 _BODY = (400, 401, 403, 408, 413, 415, 422, 429, 503)
-IdempotencyKey = Annotated[str | None, Header(description="Any text of yours, up to 255 characters.")]
 DatasetId = Annotated[str, Path(description="An id of yours, or the name of a built-in data set.")]
 
 
@@ -65,7 +66,7 @@ def create_dataset(
     status = HTTPStatus.CREATED if made.created else HTTPStatus.OK
     headers = {"Location": made.dataset["links"]["self"]}
     if made.replayed:
-        headers["Idempotent-Replayed"] = "true"
+        headers |= REPLAYED
     return json_answer(made.dataset, status=status, headers=headers)
 
 
@@ -79,9 +80,16 @@ def create_dataset(
 )
 def list_datasets(query: Annotated[DatasetsQuery, Query()], parts: ServiceParts, caller: Reader) -> Response:
     """Return a page of data sets: your own, newest first, then those that come with the service."""
+    unknown_states(query.status, DATASET_STATES)
     with parts.database.read_session() as session:
         page = service.list_datasets(
-            session, tenant_id=caller.tenant_id, limit=query.limit, after=query.after, owner=query.owner
+            session,
+            tenant_id=caller.tenant_id,
+            limit=query.limit,
+            after=query.after,
+            owner=query.owner,
+            states=query.status,
+            created_after=query.created_after,
         )
     return list_answer(page)
 
@@ -104,11 +112,11 @@ def get_dataset(dataset_id: DatasetId, request: Request, parts: ServiceParts, ca
     summary="Delete a data set",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[Depends(no_query)],
-    responses={204: {"description": "It is gone."}, **problems(401, 403, 404, 409, 422, 503)},
+    responses={204: {"description": "It is gone."}, **problems(401, 403, 404, 409, 412, 422, 503)},
 )
-def delete_dataset(dataset_id: DatasetId, caller: Writer, session: WriteSession) -> Response:
+def delete_dataset(dataset_id: DatasetId, caller: Writer, still_so: IfMatch, session: WriteSession) -> Response:
     """Delete a data set, or an upload that is under way. While a job that has not ended trains on it: 409."""
-    service.delete_dataset(session, tenant_id=caller.tenant_id, dataset_id=dataset_id)
+    service.delete_dataset(session, tenant_id=caller.tenant_id, dataset_id=dataset_id, still_so=still_so)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -160,30 +168,38 @@ def list_parts(dataset_id: DatasetId, parts: ServiceParts, caller: Reader) -> Re
     summary="Complete an upload",
     responses={
         **answer(200, DatasetView, "It is ready."),
-        **problems(401, 403, 404, 409, 415, 422, 503),
+        **problems(400, 401, 403, 404, 409, 415, 422, 503),
     },
 )
 def complete_upload(
     *,
     dataset_id: DatasetId,
     query: Annotated[CompleteQuery, Query()],
+    request: Request,
     caller: Writer,
     _slot: PreparationSlot,
+    session: WriteSession,
     parts: ServiceParts,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Put the parts together, verify the whole, and read it: `ready`, or `failed` with every problem as 422.
 
     A missing part or a wrong checksum leaves the upload open. Completing twice is completing once.
     """
-    done = preparation.complete(
-        parts.database,
-        tenant_id=caller.tenant_id,
-        dataset_id=dataset_id,
-        reader=parts.reader,
-        settings=parts.settings,
-        sha256=query.sha256,
-    )
-    return json_answer(done)
+
+    def act() -> Acted:
+        done = preparation.complete(
+            parts.database,
+            tenant_id=caller.tenant_id,
+            dataset_id=dataset_id,
+            reader=parts.reader,
+            settings=parts.settings,
+            sha256=query.sha256,
+        )
+        return done, HTTPStatus.OK
+
+    asked = {"sha256": query.sha256}
+    return act_once(session, act, request=request, caller=caller, key=idempotency_key, body=asked)
 
 
 @router.get(

@@ -10,11 +10,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Match
+from starlette.routing import compile_path
 
 from api import logs
 from api.draining import DrainingResponse
@@ -33,6 +34,12 @@ class BodyTimeout(errors.ModelwrightError):
     code = "body_timeout"
 
 
+class PreconditionFailed(errors.ModelwrightError):
+    """It is no longer as your ``If-Match`` knows it."""
+
+    code = "precondition_failed"
+
+
 class UnsupportedMediaType(errors.ModelwrightError):
     """The request body must be JSON: send ``Content-Type: application/json``."""
 
@@ -46,6 +53,7 @@ STATUS: dict[type[errors.ModelwrightError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     BodyTimeout: HTTPStatus.REQUEST_TIMEOUT,
     errors.Conflict: HTTPStatus.CONFLICT,
+    PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.UnsupportedFormat: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -57,6 +65,8 @@ STATUS: dict[type[errors.ModelwrightError], HTTPStatus] = {
 """A class that is not here has the status of its nearest ancestor; with none it is our fault, and says nothing: 500."""
 
 _ROUTER_CODES = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
+_PARAMETERS = {"invalid_cursor": {"parameter": "after"}}
+"""Problems that services find in what came as a query parameter; no pointer into the body can name it."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -174,7 +184,7 @@ def _is_outage(error: Exception) -> bool:
 
 def _listed(error: errors.ModelwrightError) -> list[dict[str, Any]]:
     if isinstance(error, errors.InvalidRequest):
-        return [one.to_dict() for one in error.problems]
+        return [_PARAMETERS.get(one.code, {}) | one.to_dict() for one in error.problems]
     if isinstance(error, errors.MalformedRequest):
         return [errors.Problem(error.code, error.detail, hint=error.hint).to_dict()]
     return []
@@ -201,11 +211,12 @@ def _headers(error: errors.ModelwrightError) -> dict[str, str]:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Ask every route: the router itself names only the methods of the first one with this path."""
-    scope = {"type": "http", "path": request.scope["path"], "root_path": "", "headers": []}
-    allowed = [
-        method
-        for method in _METHODS
-        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in request.app.routes)
-    ]
+    """Return the methods of all routes with this path; the router itself names only those of the first one.
+
+    ``/models/validate`` is a path of its own, not a model that could be looked at.
+    """
+    routes = [(one.path or "", one.methods or ()) for one in iter_route_contexts(request.app.routes)]
+    here = next((path for path, _ in routes if compile_path(path)[0].match(request.scope["path"])), None)
+    methods = {method for path, some in routes if path == here for method in some}
+    allowed = [method for method in _METHODS if method in methods]
     return ["GET", "HEAD", *allowed[1:]] if "GET" in allowed else allowed  # `api.middleware` turns HEAD into GET

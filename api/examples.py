@@ -269,6 +269,7 @@ _CODES = {
     404: ("not_found", "No such object."),
     408: ("body_timeout", "The body did not arrive within 15 s."),
     409: ("already_terminal", "The job has already ended: it is succeeded."),
+    412: ("precondition_failed", "It is no longer as your ``If-Match`` knows it."),
     413: ("body_too_large", "The body may have at most 1048576 bytes."),
     415: ("unsupported_media_type", "The request body must be JSON: send ``Content-Type: application/json``."),
     416: ("range_not_satisfiable", "The content has 40960 bytes."),

@@ -6,6 +6,8 @@ waits for the next change of the job waits on, however the queue before it moves
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +15,12 @@ from fastapi import Request
 
 from api.dependencies import Parts
 from api.known_jobs import KnownJob
+from api.preconditions import require_match
 from api.responses import encode, entity_tag
 from services.jobs import queries
 from services.jobs.places import Waiting, place, waiting_of
+
+_PLACE = re.compile(r'\.[0-9a-f]{16}"')
 
 
 def look(parts: Parts, tenant_id: str, job_id: str) -> KnownJob:
@@ -39,6 +44,16 @@ def knows(request: Request, job: KnownJob) -> bool:
     """Tell whether the client has the job as it is, wherever it stands in the queue (``If-None-Match``)."""
     header = request.headers.get("if-none-match", "")
     return header.strip() == "*" or job.tag.strip('"').partition(".")[0] in header
+
+
+def require_job(request: Request, view: Mapping[str, Any], tenant_id: str) -> None:
+    """Require that the client knows the job as ``view`` shows it, wherever it stands in the queue (``If-Match``).
+
+    Raises:
+        PreconditionFailed: it knows another version.
+    """
+    wanted = request.headers.get("if-match")
+    require_match(_PLACE.sub('"', wanted) if wanted else wanted, _known(dict(view), tenant_id).tag)
 
 
 def _known(view: dict[str, Any], tenant_id: str) -> KnownJob:

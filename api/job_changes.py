@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Response
+from functools import partial
+
+from fastapi import APIRouter, Depends, Request, Response
 
 from api import queue_examples
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import ServiceParts, Writer, WriteSession
+from api.job_answers import require_job
 from api.openapi import answer, json_request, problems
 from api.query import no_query
 from api.responses import json_answer
@@ -23,15 +26,18 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=AuditedRoute)
     dependencies=[Depends(no_query)],
     responses={
         **answer(200, JobView, "The job as it is now."),
-        **problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 503),
+        **problems(400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503),
     },
     openapi_extra=json_request("JobChange", queue_examples.CHANGES),
 )
-def patch_job(job_id: str, body: JsonBody, session: WriteSession, parts: ServiceParts, caller: Writer) -> Response:
+def patch_job(
+    *, job_id: str, request: Request, body: JsonBody, session: WriteSession, parts: ServiceParts, caller: Writer
+) -> Response:
     """Change what is named in a JSON merge patch (RFC 7396); what is left out stays as it is.
 
     A label is set, or taken away with `null`; labels may be changed at any time. The priority of a job that has ended
     cannot be: 409 `already_terminal`. Of a running one it counts when the job comes back into the queue.
     """
-    job = change_job(session, tenant_id=caller.tenant_id, job_id=job_id, body=body)
+    still_so = partial(require_job, request, tenant_id=caller.tenant_id)
+    job = change_job(session, tenant_id=caller.tenant_id, job_id=job_id, body=body, still_so=still_so)
     return json_answer(parts.board.placed(job, tenant_id=caller.tenant_id))

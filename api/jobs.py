@@ -6,13 +6,14 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import examples
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession, authenticated
+from api.idempotency import REPLAYED, Acted, IdempotencyKey, act_once
 from api.job_answers import knows, look
 from api.openapi import answer, json_request, problems
 from api.query import CreateJobQuery, JobQuery, JobsQuery, no_query
@@ -22,10 +23,7 @@ from services.jobs import again, service, steering
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=AuditedRoute)
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(description="Any text of yours, up to 255 characters: repeating a request with it makes one job, not two."),
-]
+_STEER = (400, 401, 403, 404, 409, 422, 503)
 
 
 @router.post(
@@ -81,7 +79,8 @@ def create_job(
 def list_jobs(query: Annotated[JobsQuery, Query()], parts: ServiceParts, caller: Reader) -> Response:
     """Return a page of your jobs, newest first.
 
-    `label.<name>=<value>` keeps those with that label, and may be given for several names. Pass `last_id` as `after`
+    `status` keeps those in these states, `created_after` what came later, `label.<name>=<value>` those with that label,
+    which may be given for several names. Pass `last_id` as `after`
     for the next page while `has_more` is true.
     """
     labels = query.labels()
@@ -93,6 +92,7 @@ def list_jobs(query: Annotated[JobsQuery, Query()], parts: ServiceParts, caller:
             after=query.after,
             states=query.status,
             labels=labels,
+            created_after=query.created_after,
         )
     return list_answer(parts.board.placed_page(page, tenant_id=caller.tenant_id))
 
@@ -131,47 +131,83 @@ async def get_job(
     "/{job_id}/cancel",
     summary="Cancel a job",
     dependencies=[Depends(no_query)],
-    responses={**answer(200, JobView, "The job, cancelled or about to be."), **problems(401, 403, 404, 409, 422, 503)},
+    responses={**answer(200, JobView, "The job, cancelled or about to be."), **problems(*_STEER)},
 )
-def cancel_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: Writer) -> Response:
+def cancel_job(
+    *,
+    job_id: str,
+    request: Request,
+    session: WriteSession,
+    parts: ServiceParts,
+    caller: Writer,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Cancel a job that waits, or stop one that runs; asking twice is asking once.
 
     A running job writes a last checkpoint and ends within seconds. One that has already ended answers 409
     `already_terminal` with its `state`.
     """
-    job = steering.request_cancel(session, tenant_id=caller.tenant_id, job_id=job_id)
-    return json_answer(parts.board.placed(job, tenant_id=caller.tenant_id))
+
+    def act() -> Acted:
+        job = steering.request_cancel(session, tenant_id=caller.tenant_id, job_id=job_id)
+        return parts.board.placed(job, tenant_id=caller.tenant_id), HTTPStatus.OK
+
+    return act_once(session, act, request=request, caller=caller, key=idempotency_key)
 
 
 @router.post(
     "/{job_id}/pause",
     summary="Pause a job",
     dependencies=[Depends(no_query)],
-    responses={**answer(200, JobView, "The job, paused or about to be."), **problems(401, 403, 404, 409, 422, 503)},
+    responses={**answer(200, JobView, "The job, paused or about to be."), **problems(*_STEER)},
 )
-def pause_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: Writer) -> Response:
+def pause_job(
+    *,
+    job_id: str,
+    request: Request,
+    session: WriteSession,
+    parts: ServiceParts,
+    caller: Writer,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Keep a queued job from starting, or let a running one write a checkpoint and free its worker.
 
     It is `pausing`, then `paused`, until you resume or cancel it; asking twice is asking once. A job that has ended
     answers 409 `already_terminal`, one that is being cancelled 409 `already_cancelling`.
     """
-    job = steering.request_pause(session, tenant_id=caller.tenant_id, job_id=job_id)
-    return json_answer(parts.board.placed(job, tenant_id=caller.tenant_id))
+
+    def act() -> Acted:
+        job = steering.request_pause(session, tenant_id=caller.tenant_id, job_id=job_id)
+        return parts.board.placed(job, tenant_id=caller.tenant_id), HTTPStatus.OK
+
+    return act_once(session, act, request=request, caller=caller, key=idempotency_key)
 
 
 @router.post(
     "/{job_id}/resume",
     summary="Resume a paused job",
     dependencies=[Depends(no_query)],
-    responses={**answer(200, JobView, "The job, in the queue again."), **problems(401, 403, 404, 409, 422, 503)},
+    responses={**answer(200, JobView, "The job, in the queue again."), **problems(*_STEER)},
 )
-def resume_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: Writer) -> Response:
+def resume_job(
+    *,
+    job_id: str,
+    request: Request,
+    session: WriteSession,
+    parts: ServiceParts,
+    caller: Writer,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Put a paused job back into the queue; it goes on from the very step at which it paused.
 
     A job that is queued or runs is left as it is. While it is still `pausing` the answer is 409 `still_pausing`.
     """
-    job = steering.resume(session, tenant_id=caller.tenant_id, job_id=job_id, doorbell=parts.doorbell)
-    return json_answer(parts.board.placed(job, tenant_id=caller.tenant_id))
+
+    def act() -> Acted:
+        job = steering.resume(session, tenant_id=caller.tenant_id, job_id=job_id, doorbell=parts.doorbell)
+        return parts.board.placed(job, tenant_id=caller.tenant_id), HTTPStatus.OK
+
+    return act_once(session, act, request=request, caller=caller, key=idempotency_key)
 
 
 @router.post(
@@ -181,7 +217,7 @@ def resume_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: 
     dependencies=[Depends(no_query)],
     responses={
         **answer(201, JobView, "The new job is queued; `Location` is its address, `origin` names the old one."),
-        **problems(401, 403, 404, 409, 422, 429, 503),
+        **problems(400, 401, 403, 404, 409, 422, 429, 503),
     },
 )
 def retry_job(
@@ -249,5 +285,5 @@ def fork_job(
 def _created(made: service.Submission) -> Response:
     headers = {"Location": f"/v1/jobs/{made.job['id']}"}
     if made.replayed:
-        headers["Idempotent-Replayed"] = "true"
+        headers |= REPLAYED
     return json_answer(made.job, status=HTTPStatus.CREATED, headers=headers)

@@ -7,17 +7,20 @@ import random
 import re
 import time
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import logs
+from api.deprecation import announcements
 from api.errors import internal_error
 from api.metering import rate_headers
 
 access = logging.getLogger("api.access")
 log = logging.getLogger(__name__)
 
+_ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"modelwright-version", version("modelwright").encode("ascii")))
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}\Z")
 
 
@@ -61,7 +64,7 @@ class _Exchange:
         """Pass one message of the answer on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            own = [(b"x-request-id", self.request_id.encode("ascii")), (b"x-content-type-options", b"nosniff")]
+            own = [(b"x-request-id", self.request_id.encode("ascii")), *_ALWAYS, *announcements(self._state)]
             own += rate_headers(self._state.get("allowance"))
             message = {**message, "headers": [*message.get("headers", ()), *own]}
         else:

@@ -11,9 +11,10 @@ from api import examples
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
+from api.idempotency import Acted, IdempotencyKey, act_once
 from api.model_views import EditView, ModelList, ModelSummaryView, ModelValidationView, ModelView
 from api.openapi import Responses, answer, json_request, problems
-from api.query import PageQuery, SummaryQuery, no_query
+from api.query import SummaryQuery, ThingsQuery, no_query
 from api.responses import json_answer, list_answer, tagged_json, tagged_text
 from services.db.models import Model
 from services.models import edits, service
@@ -33,20 +34,38 @@ _UNCHANGED: Responses = {304: {"description": "It is as you know it (`If-None-Ma
     responses={
         **answer(201, ModelView, "The model is new; `Location` is its address."),
         **answer(200, ModelView, "You posted the same content before: this is that model."),
-        **problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        **problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
     },
     openapi_extra=json_request("ModelDocument", examples.MODELS),
 )
 def create_model(
-    caller: Writer, body: JsonBody, _slot: SubmissionSlot, session: WriteSession, parts: ServiceParts
+    *,
+    caller: Writer,
+    body: JsonBody,
+    request: Request,
+    _slot: SubmissionSlot,
+    session: WriteSession,
+    parts: ServiceParts,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Check a definition and keep it under an id, which a job's `model` may name.
 
     The same content has the same id. With `inputs` in the document every shape is checked too.
     """
-    posted = service.create_model(session, tenant_id=caller.tenant_id, document=body, preflight=parts.preflight)
-    status = HTTPStatus.CREATED if posted.created else HTTPStatus.OK
-    return json_answer(posted.model, status=status, headers={"Location": posted.model["links"]["self"]})
+
+    def act() -> Acted:
+        posted = service.create_model(session, tenant_id=caller.tenant_id, document=body, preflight=parts.preflight)
+        return posted.model, HTTPStatus.CREATED if posted.created else HTTPStatus.OK
+
+    return act_once(
+        session,
+        act,
+        request=request,
+        caller=caller,
+        key=idempotency_key,
+        body=body,
+        location=lambda model: str(model["links"]["self"]),
+    )
 
 
 @router.post(
@@ -69,10 +88,16 @@ def validate_model(caller: Reader, body: JsonBody, _slot: SubmissionSlot, parts:
     summary="List models",
     responses={**answer(200, ModelList, "A page of your models, newest first."), **problems(401, 403, 422, 503)},
 )
-def list_models(query: Annotated[PageQuery, Query()], parts: ServiceParts, caller: Reader) -> Response:
+def list_models(query: Annotated[ThingsQuery, Query()], parts: ServiceParts, caller: Reader) -> Response:
     """Return a page of your models, newest first."""
     with parts.database.read_session() as session:
-        page = service.list_models(session, tenant_id=caller.tenant_id, limit=query.limit, after=query.after)
+        page = service.list_models(
+            session,
+            tenant_id=caller.tenant_id,
+            limit=query.limit,
+            after=query.after,
+            created_after=query.created_after,
+        )
     return list_answer(page)
 
 
@@ -144,22 +169,42 @@ def get_summary(
     dependencies=[Depends(no_query)],
     responses={
         **answer(201, EditView, "The new model, and which weights carry over."),
-        **problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
+        **problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503),
     },
     openapi_extra=json_request("EditRequest", examples.EDITS),
 )
 def edit_model(
-    *, model_id: str, caller: Writer, body: JsonBody, _slot: SubmissionSlot, session: WriteSession, parts: ServiceParts
+    *,
+    model_id: str,
+    caller: Writer,
+    body: JsonBody,
+    request: Request,
+    _slot: SubmissionSlot,
+    session: WriteSession,
+    parts: ServiceParts,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Apply operations by path and keep the result as a model of its own; the old one stays as it is.
 
     The report says for every layer whether its weights carry over, and with a `checkpoint` of the old model, which of
     its tensors, under which names.
     """
-    made = edits.edit_model(
-        session, tenant_id=caller.tenant_id, model_id=model_id, body=body, preflight=parts.preflight
+
+    def act() -> Acted:
+        made = edits.edit_model(
+            session, tenant_id=caller.tenant_id, model_id=model_id, body=body, preflight=parts.preflight
+        )
+        return made, HTTPStatus.CREATED
+
+    return act_once(
+        session,
+        act,
+        request=request,
+        caller=caller,
+        key=idempotency_key,
+        body=body,
+        location=lambda made: str(made["model"]["links"]["self"]),
     )
-    return json_answer(made, status=HTTPStatus.CREATED, headers={"Location": made["model"]["links"]["self"]})
 
 
 def _read(parts: Parts, caller: Principal, model_id: str) -> Model:

@@ -25,6 +25,7 @@ from api import (
     webhook_views,
     worker_views,
 )
+from api.links import add_links
 from api.scopes import ANY_KEY, needed
 from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
@@ -68,6 +69,7 @@ _MEANINGS = {
     404: "There is no such object of yours (`not_found`).",
     408: "The body did not arrive in time (`body_timeout`).",
     409: "The state does not allow it (`already_terminal`, `idempotency_in_progress`).",
+    412: "It is no longer as your `If-Match` knows it (`precondition_failed`).",
     413: "The body is larger than the limit, 1 MiB for JSON (`body_too_large`).",
     415: "Not declared as JSON (`unsupported_media_type`); no format that is read here (`unsupported_format`).",
     416: "The range lies outside the content (`range_not_satisfiable`).",
@@ -153,6 +155,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
             operation["security"] = [] if path in _PUBLIC else [{"key": []}]
             if path not in _PUBLIC:
                 operation["responses"] = _admission(operation["responses"], needed(f"{method.upper()} {path}"))
+    add_links(document)
     return document
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from services.catalog.service import KINDS
@@ -20,8 +21,11 @@ from services.logs.service import LEVELS, Level
 from services.metrics.service import MAX_POINTS
 
 MAX_LIMIT = 100
+DATASET_STATES = ("fetching", "uploading", "preparing", "ready", "failed")
 _MAX_STEP = 2**63 - 1
+_MAX_PARTS = 200
 _LABEL = "label."
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII)
 _SHOWN_CHARACTERS = 80
 _RANGE_ERRORS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "int_parsing_size"}
 _RANGE_ERRORS |= {"string_too_long", "too_long", "string_too_short", "too_short"}
@@ -42,10 +46,22 @@ def _split(values: object) -> object:
     """``a,b`` and a repeated parameter mean the same."""
     if not isinstance(values, list):
         return values
-    return [part for value in values for part in str(value).split(",") if part]
+    parts = [part for value in values for part in str(value).split(",")]
+    return (
+        [part for part in parts if part] if len(parts) <= _MAX_PARTS else parts
+    )  # too many are too many, empty or not
 
 
-CommaSeparated = Annotated[list[Annotated[str, Field(max_length=200)]], BeforeValidator(_split), Field(max_length=200)]
+def _time(value: object) -> object:
+    """A time is written out: pydantic alone would also take seconds since 1970, and dates without a time."""
+    if isinstance(value, str) and not _TIME.match(value):
+        raise PydanticCustomError("datetime_type", "Write a time as in 2026-11-23T04:30:00Z")
+    return value
+
+
+CommaSeparated = Annotated[
+    list[Annotated[str, Field(max_length=200)]], BeforeValidator(_split), Field(max_length=_MAX_PARTS)
+]
 Cursor = Annotated[str | None, Field(description="The `last_id` of the page before.")]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many to return at most.")]
 
@@ -95,7 +111,15 @@ class LogsQuery(PageQuery):
     )
 
 
-class JobsQuery(PageQuery):
+class ThingsQuery(PageQuery):
+    """A list of things that were made at some time."""
+
+    created_after: Annotated[AwareDatetime, BeforeValidator(_time)] | None = Field(
+        None, description="Only what was made later: RFC 3339, as in `2026-11-23T04:30:00Z`."
+    )
+
+
+class JobsQuery(ThingsQuery):
     """``GET /v1/jobs``; beside these any ``label.<name>=<value>``."""
 
     model_config = ConfigDict(extra="allow")
@@ -131,10 +155,11 @@ class NewDatasetQuery(NoQuery):
         return {name: value for name, value in members.items() if value}
 
 
-class DatasetsQuery(PageQuery):
+class DatasetsQuery(ThingsQuery):
     """``GET /v1/datasets``."""
 
     owner: Literal["own", "builtin"] | None = Field(None, description="Only yours, or only the built-in ones.")
+    status: CommaSeparated = Field([], description=f"Only data sets in these states: {', '.join(DATASET_STATES)}.")
 
 
 class CompleteQuery(NoQuery):
@@ -216,6 +241,8 @@ def _problem(error: Mapping[str, Any]) -> Problem:
     if kind in _RANGE_ERRORS:
         limits = _limits().get(name, error["msg"])
         return ParameterProblem("out_of_range", f"`{name}` is out of range: {limits}.", parameter=name)
+    if kind.startswith("datetime_"):
+        kind = "datetime_type"
     # Query strings hold text only: what does not parse as a number is no number.
     code = kind.removesuffix("_parsing") + "_type" if kind.endswith("_parsing") else kind
     return ParameterProblem(code, f"`{name}`: {error['msg']}.", parameter=name)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
+from api.idempotency import REPLAYED, Acted, IdempotencyKey, act_once
 from api.openapi import answer, json_request, problems
-from api.query import CommaSeparated, CreateJobQuery, Cursor, NoQuery, PageQuery, no_query, unknown_states
+from api.query import CommaSeparated, CreateJobQuery, Cursor, NoQuery, PageQuery, ThingsQuery, no_query, unknown_states
 from api.responses import accepted, csv_rows, json_answer, list_answer, prefers_csv, tagged_json, tagged_text
 from api.sweep_examples import SWEEPS
 from api.sweep_views import (
@@ -32,15 +33,9 @@ router = APIRouter(prefix="/sweeps", tags=["sweeps"], route_class=AuditedRoute)
 
 SWEEP_STATES = ("running", "stopping", "cancelling", "succeeded", "failed", "cancelled")
 _SVG = "image/svg+xml"
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        description="Any text of yours, up to 255 characters: repeating a request with it makes one sweep, not two."
-    ),
-]
 
 
-class SweepsQuery(PageQuery):
+class SweepsQuery(ThingsQuery):
     """``GET /v1/sweeps``."""
 
     status: CommaSeparated = Field([], description=f"Only sweeps in these states: {', '.join(SWEEP_STATES)}.")
@@ -102,7 +97,7 @@ def create_sweep(
     )
     headers = {"Location": f"/v1/sweeps/{made.sweep['id']}"}
     if made.replayed:
-        headers["Idempotent-Replayed"] = "true"
+        headers |= REPLAYED
     return json_answer(made.sweep, status=HTTPStatus.CREATED, headers=headers)
 
 
@@ -116,7 +111,12 @@ def list_sweeps(query: Annotated[SweepsQuery, Query()], parts: ServiceParts, cal
     unknown_states(query.status, SWEEP_STATES)
     with parts.database.read_session() as session:
         page = service.list_sweeps(
-            session, tenant_id=caller.tenant_id, limit=query.limit, after=query.after, states=query.status
+            session,
+            tenant_id=caller.tenant_id,
+            limit=query.limit,
+            after=query.after,
+            states=query.status,
+            created_after=query.created_after,
         )
     return list_answer(page)
 
@@ -144,18 +144,29 @@ def get_sweep(sweep_id: str, request: Request, parts: ServiceParts, caller: Read
     dependencies=[Depends(no_query)],
     responses={
         **answer(200, SweepView, "The sweep, cancelled or about to be."),
-        **problems(401, 403, 404, 409, 422, 503),
+        **problems(400, 401, 403, 404, 409, 422, 503),
     },
 )
-def cancel_sweep(sweep_id: str, session: WriteSession, parts: ServiceParts, caller: Writer) -> Response:
+def cancel_sweep(
+    *,
+    sweep_id: str,
+    request: Request,
+    session: WriteSession,
+    parts: ServiceParts,
+    caller: Writer,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Cancel a sweep and its jobs; asking twice is asking once.
 
     Trials that wait are cancelled at once, those that train write a last checkpoint and end within seconds. What was
     found stays. One that has already ended answers 409 `already_terminal` with its `state`.
     """
-    return json_answer(
-        service.request_cancel(session, tenant_id=caller.tenant_id, sweep_id=sweep_id, doorbell=parts.doorbell)
-    )
+
+    def act() -> Acted:
+        sweep = service.request_cancel(session, tenant_id=caller.tenant_id, sweep_id=sweep_id, doorbell=parts.doorbell)
+        return sweep, HTTPStatus.OK
+
+    return act_once(session, act, request=request, caller=caller, key=idempotency_key)
 
 
 @router.get(

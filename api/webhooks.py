@@ -5,12 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, Writer, WriteSession
+from api.idempotency import REPLAYED, Acted, IdempotencyKey, act_once
 from api.openapi import answer, json_request, problems
 from api.query import CommaSeparated, PageQuery, no_query, unknown_states
 from api.responses import json_answer, list_answer
@@ -25,13 +26,6 @@ from api.webhook_views import (
 from services.webhooks import deliveries, service
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=AuditedRoute)
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        description="Any text of yours, up to 255 characters: repeating a request with it makes one webhook, not two."
-    ),
-]
 
 
 class DeliveriesQuery(PageQuery):
@@ -74,7 +68,7 @@ def create_webhook(
     )
     headers = {"Location": f"/v1/webhooks/{made.webhook['id']}", "Cache-Control": "no-store"}
     if made.replayed:
-        headers["Idempotent-Replayed"] = "true"
+        headers |= REPLAYED
     return json_answer(made.webhook, status=HTTPStatus.CREATED, headers=headers)
 
 
@@ -164,15 +158,27 @@ def rotate_secret(webhook_id: str, caller: Writer, session: WriteSession) -> Res
     dependencies=[Depends(no_query)],
     responses={
         **answer(202, WebhookDeliveryView, "It will be sent in a moment; `Location` is where to look."),
-        **problems(401, 403, 404, 409, 422, 503),
+        **problems(400, 401, 403, 404, 409, 422, 503),
     },
 )
-def test_webhook(webhook_id: str, caller: Writer, session: WriteSession) -> Response:
+def test_webhook(
+    *,
+    webhook_id: str,
+    request: Request,
+    caller: Writer,
+    session: WriteSession,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Send an event of type `webhook.test` to this webhook, whatever it asks for.
 
     One that is switched off answers 409 `webhook_disabled`.
     """
-    return _accepted(deliveries.send_test(session, tenant_id=caller.tenant_id, webhook_id=webhook_id))
+
+    def act() -> Acted:
+        sent = deliveries.send_test(session, tenant_id=caller.tenant_id, webhook_id=webhook_id)
+        return sent, HTTPStatus.ACCEPTED
+
+    return act_once(session, act, request=request, caller=caller, key=idempotency_key, location=_address)
 
 
 @router.get(
@@ -220,15 +226,26 @@ def get_delivery(webhook_id: str, event_id: str, parts: ServiceParts, caller: Re
     dependencies=[Depends(no_query)],
     responses={
         **answer(202, WebhookDeliveryView, "It will be sent in a moment; `Location` is where to look."),
-        **problems(401, 403, 404, 409, 422, 503),
+        **problems(400, 401, 403, 404, 409, 422, 503),
     },
 )
-def redeliver(webhook_id: str, event_id: str, caller: Writer, session: WriteSession) -> Response:
+def redeliver(
+    *,
+    webhook_id: str,
+    event_id: str,
+    request: Request,
+    caller: Writer,
+    session: WriteSession,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Deliver an event once more, with the same id, whether it was delivered, given up, or still waits."""
-    found = deliveries.redeliver(session, tenant_id=caller.tenant_id, webhook_id=webhook_id, event_id=event_id)
-    return _accepted(found)
+
+    def act() -> Acted:
+        found = deliveries.redeliver(session, tenant_id=caller.tenant_id, webhook_id=webhook_id, event_id=event_id)
+        return found, HTTPStatus.ACCEPTED
+
+    return act_once(session, act, request=request, caller=caller, key=idempotency_key, location=_address)
 
 
-def _accepted(delivery: dict[str, object]) -> Response:
-    where = f"/v1/webhooks/{delivery['webhook_id']}/deliveries/{delivery['id']}"
-    return json_answer(delivery, status=HTTPStatus.ACCEPTED, headers={"Location": where})
+def _address(delivery: dict[str, object]) -> str:
+    return f"/v1/webhooks/{delivery['webhook_id']}/deliveries/{delivery['id']}"

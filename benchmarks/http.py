@@ -4,7 +4,8 @@
 
 The floor is a bare FastAPI application under the same uvicorn, in the same run, asked by the same clients: an endpoint
 that returns a small dictionary, and one that parses the same body and returns it. Commits are durable (fsync on), jobs
-are preflighted from the cache, nobody takes them.
+are preflighted from the cache, nobody takes them. Beside the rate stands the processor time that the serving process
+spent on a request: that hardly depends on what else the machine does, and its inverse bounds the rate of one process.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from benchmarks._load import Load, ask
 from modelwright.server.postgres import PostgresServer
@@ -24,34 +28,69 @@ from modelwright.server.valkey import ValkeyServer
 from services.db.migrate import migrate
 from tests.stack import Stack, digits_job, free_port, until
 
+REFUSED = (  # each with a p99 of at most 100 ms
+    ("no JSON", b'{"model": }', 400),
+    ("depth 100 000", b"[" * 100_000, 400),
+    ("50 001 values", b"[" + b"1," * 50_000 + b"1]", 400),
+    ("an unknown member", json.dumps({**digits_job(1), "colour": "red"}).encode(), 422),
+    ("Linear(64, 10**12)", json.dumps(digits_job(1, model="Linear(64, 10**12)")).encode(), 422),
+)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--clients", type=int, default=16)
     options = parser.parse_args()
-    asking = {"clients": options.clients, "seconds": options.seconds}
     with service() as stack:
         job = stack.submit(digits_job(1))
         bare = start_bare(stack)
         port, key = int(stack.client.base_url.port or 0), stack.client.headers["authorization"]
         body = json.dumps(digits_job(1)).encode()
-        print(f"  {'':<34}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}")
-        floor_get = shown("bare GET", ask(bare, get("/job/1"), status=200, **asking))
-        floor_post = shown("bare POST", ask(bare, post("/job", body), status=201, **asking))
-        shown("GET /healthz", ask(port, get("/healthz"), status=200, **asking))
-        got = shown("GET /v1/jobs/{id}   goal ≥ 1000", ask(port, get(f"/v1/jobs/{job}", key), status=200, **asking))
-        shown("  the same, 304", ask(port, get(f"/v1/jobs/{job}", key, tag_of(stack, job)), status=304, **asking))
-        posted = shown("POST /v1/jobs       goal ≥  250", ask(port, post("/v1/jobs", body, key), status=201, **asking))
-        shown("  validate_only", ask(port, post("/v1/jobs?validate_only=true", body, key), status=200, **asking))
-    print(f"\n  ratio: GET job ÷ bare GET   {got.requests_per_second / floor_get.requests_per_second:.2f}")
-    print(f"  ratio: POST job ÷ bare POST {posted.requests_per_second / floor_post.requests_per_second:.2f}")
+        print(f"  {'':<34}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'cpu ms':>9}")
+        table = Table(options.clients, options.seconds)
+        served, floor = (psutil.Process(one.pid) for one in stack.processes)
+        floor_get = table.line("bare GET", floor, bare, get("/job/1"), 200)
+        floor_post = table.line("bare POST", floor, bare, post("/job", body), 201)
+        table.line("GET /healthz", served, port, get("/healthz"), 200)
+        got = table.line("GET /v1/jobs/{id}   goal ≥ 1000", served, port, get(f"/v1/jobs/{job}", key), 200)
+        table.line("  the same, 304", served, port, get(f"/v1/jobs/{job}", key, tag_of(stack, job)), 304)
+        posted = table.line("POST /v1/jobs       goal ≥  250", served, port, post("/v1/jobs", body, key), 201)
+        table.line("  validate_only", served, port, post("/v1/jobs?validate_only=true", body, key), 200)
+        for what, refused, status in REFUSED:
+            table.line(f"refused: {what}", served, port, post("/v1/jobs", refused, key), status)
+    for what, ours, bare_one in (
+        ("GET job ÷ bare GET  ", got, floor_get),
+        ("POST job ÷ bare POST", posted, floor_post),
+    ):
+        rate = ours.load.requests_per_second / bare_one.load.requests_per_second
+        print(f"  ratio: {what}  {rate:.2f} of the rate, {ours.cpu_ms / bare_one.cpu_ms:.1f} times the processor time")
 
 
-def shown(what: str, load: Load) -> Load:
-    """Print one line of the table."""
-    print(f"  {what:<34}{load.requests_per_second:>9.0f}{load.p50_ms:>9.2f}{load.p99_ms:>9.2f}", flush=True)
-    return load
+@dataclass(frozen=True)
+class Cost:
+    """How fast requests were answered, and what one cost its server."""
+
+    load: Load
+    cpu_ms: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Asks and prints a line for each kind of request."""
+
+    clients: int
+    seconds: float
+
+    def line(self, what: str, server: psutil.Process, port: int, request: Callable[[], bytes], status: int) -> Cost:
+        """Ask one server for some seconds."""
+        before = sum(server.cpu_times()[:2])
+        load = ask(port, request, clients=self.clients, seconds=self.seconds, status=status)
+        spent = sum(server.cpu_times()[:2]) - before
+        cost = Cost(load, spent / (load.requests_per_second * self.seconds) * 1e3)
+        numbers = f"{load.requests_per_second:>9.0f}{load.p50_ms:>9.2f}{load.p99_ms:>9.2f}{cost.cpu_ms:>9.2f}"
+        print(f"  {what:<34}{numbers}", flush=True)
+        return cost
 
 
 @contextmanager

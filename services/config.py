@@ -71,6 +71,7 @@ class Settings:
     s3_buckets: tuple[str, ...] = ()  # no bucket: no data set comes from one
     s3: S3Access = field(default_factory=S3Access)
     object_store: ObjectPlace | None = None  # None: chunks lie in the database
+    cors_origins: tuple[str, ...] = ()  # no origin: browsers show answers to pages of this service alone
     log_level: str = "INFO"
     failpoint: str = ""  # see `services.failpoints`; for tests alone
 
@@ -157,8 +158,9 @@ def _elsewhere(source: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _telling(source: Mapping[str, str]) -> dict[str, Any]:
-    """Return how the service tells others what happens: webhooks, streams."""
+    """Return who is told what happens, and how: pages of other origins, webhooks, streams."""
     return {
+        "cors_origins": _list(source, "MODELWRIGHT_CORS_ORIGINS"),
         "webhook_hosts": _list(source, "MODELWRIGHT_WEBHOOK_HOSTS"),
         "webhook_retry_seconds": _number(source, "MODELWRIGHT_WEBHOOK_RETRY_SECONDS", 5.0),
         "webhook_give_up_seconds": _number(source, "MODELWRIGHT_WEBHOOK_GIVE_UP_SECONDS", 30 * 3600.0),

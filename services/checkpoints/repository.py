@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -33,9 +34,23 @@ def find(session: Session, *, tenant_id: str, checkpoint_id: str) -> Checkpoint 
     return session.scalar(select(Checkpoint).where(Checkpoint.id == checkpoint_id, Checkpoint.tenant_id == tenant_id))
 
 
-def page(session: Session, *, tenant_id: str, job_id: str, limit: int, after: str | None) -> list[Checkpoint]:
-    """Return up to ``limit`` checkpoints of a job, newest first, older than ``after``."""
+def find_locked(session: Session, *, tenant_id: str, checkpoint_id: str) -> Checkpoint | None:
+    """Return the tenant's checkpoint with its row locked until the transaction ends."""
+    return session.scalar(
+        select(Checkpoint)
+        .where(Checkpoint.id == checkpoint_id, Checkpoint.tenant_id == tenant_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def page(
+    session: Session, *, tenant_id: str, job_id: str, limit: int, after: str | None, created_after: datetime | None
+) -> list[Checkpoint]:
+    """Return up to ``limit`` checkpoints of a job, newest first, older than ``after``, made after ``created_after``."""
     query = select(Checkpoint).where(Checkpoint.tenant_id == tenant_id, Checkpoint.job_id == job_id)
+    if created_after is not None:
+        query = query.where(Checkpoint.created_at > created_after)
     if after is not None:
         query = query.where(Checkpoint.id < after)
     return list(session.scalars(query.order_by(Checkpoint.id.desc()).limit(limit)))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,7 @@ from services.identifiers import check_id
 from services.jobs.queries import get_job
 from services.pages import Page, timestamp
 from services.storage import chunks, layout
+from services.storage.chunks import ChunkRef
 
 WEIGHTS, STATE, META = "weights.safetensors", "state.safetensors", "state.json"
 Part = Literal["weights", "state", "state-json"]
@@ -42,7 +45,13 @@ class StoredFile:
 
 
 def list_checkpoints(
-    session: Session, *, tenant_id: str, job_id: str, limit: int = 20, after: str | None = None
+    session: Session,
+    *,
+    tenant_id: str,
+    job_id: str,
+    limit: int = 20,
+    after: str | None = None,
+    created_after: datetime | None = None,
 ) -> Page:
     """Return a page of a job's checkpoints, newest first.
 
@@ -51,7 +60,14 @@ def list_checkpoints(
         InvalidRequest: ``invalid_id``, ``invalid_cursor``.
     """
     get_job(session, tenant_id=tenant_id, job_id=job_id)
-    rows = repository.page(session, tenant_id=tenant_id, job_id=job_id, limit=limit + 1, after=_cursor(after))
+    rows = repository.page(
+        session,
+        tenant_id=tenant_id,
+        job_id=job_id,
+        limit=limit + 1,
+        after=_cursor(after),
+        created_after=created_after,
+    )
     return Page.of([view(row) for row in rows], limit=limit)
 
 
@@ -138,17 +154,30 @@ def iter_content(
 ) -> Iterator[bytes]:
     """Yield a file's bytes from ``start`` (inclusive) to ``end`` (exclusive), each chunk verified before it goes.
 
-    About a MiB is read at a time, in its own short read, so a slow client holds neither a transaction nor a connection.
-
     Raises:
         ChunkCorrupt: stored bytes are missing or changed; what was yielded so far is good, the rest cannot be had.
     """
+    reads = content_reads(database, tenant_id=tenant_id, checkpoint_id=checkpoint_id, start=start, end=end, file=file)
+    yield from (read() for read in reads)
+
+
+def content_reads(
+    database: Database, *, tenant_id: str, checkpoint_id: str, start: int, end: int, file: str = WEIGHTS
+) -> list[Callable[[], bytes]]:
+    """Return what reads the pieces of `iter_content`, in order; several may be called at once, each in a thread.
+
+    About a MiB is read at a time, in its own short read, so a slow client holds neither a transaction nor a connection.
+    Each raises ``ChunkCorrupt`` as `iter_content`.
+    """
     with database.read_session() as session:
         wanted = repository.refs(session, checkpoint_id=checkpoint_id, file=file, start=start, end=end)
-    for run in chunks.runs(wanted):
+
+    def read(run: list[ChunkRef]) -> bytes:
         with database.read_session() as session:
             data = chunks.read_run(session, tenant_id=tenant_id, run=run)
-        yield data[max(0, start - run[0].offset_bytes) : end - run[0].offset_bytes]
+        return data[max(0, start - run[0].offset_bytes) : end - run[0].offset_bytes]
+
+    return [partial(read, run) for run in chunks.runs(wanted)]
 
 
 def fetch_weights(database: Database, *, tenant_id: str, checkpoint_id: str, path: Path) -> None:
@@ -237,6 +266,18 @@ def get_row(session: Session, *, tenant_id: str, checkpoint_id: str) -> Checkpoi
         InvalidRequest: ``invalid_id``.
     """
     found = repository.find(session, tenant_id=tenant_id, checkpoint_id=check_id(checkpoint_id, "ckpt"))
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def get_locked(session: Session, *, tenant_id: str, checkpoint_id: str) -> Checkpoint:
+    """Return a checkpoint's row, locked until the transaction ends.
+
+    Raises:
+        NotFound, InvalidRequest: as `get_row`.
+    """
+    found = repository.find_locked(session, tenant_id=tenant_id, checkpoint_id=check_id(checkpoint_id, "ckpt"))
     if found is None:
         raise NotFound()
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -68,11 +69,23 @@ def with_source(
     )
 
 
-def page(session: Session, *, tenant_id: str, limit: int, after: str | None) -> list[Dataset]:
+def page(
+    session: Session,
+    *,
+    tenant_id: str,
+    limit: int,
+    after: str | None,
+    states: Sequence[str],
+    created_after: datetime | None,
+) -> list[Dataset]:
     """Return up to ``limit`` data sets, newest first, older than ``after``."""
     query = select(Dataset).where(Dataset.tenant_id == tenant_id)
     if after is not None:
         query = query.where(Dataset.id < after)
+    if states:
+        query = query.where(Dataset.state.in_(states))
+    if created_after is not None:
+        query = query.where(Dataset.created_at > created_after)
     return list(session.scalars(query.order_by(Dataset.id.desc()).limit(limit)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from services.identifiers import check_id
 from services.limits import quotas
 from services.limits.storage import check_storage
 from services.pages import Page
+from services.preconditions import StillSo, in_any_case
 from services.training.problems import nearest, problems_from
 
 Owner = Literal["own", "builtin"]
@@ -182,24 +184,43 @@ def get_dataset(session: Session, *, tenant_id: str, dataset_id: str) -> dict[st
 
 
 def list_datasets(
-    session: Session, *, tenant_id: str, limit: int = 20, after: str | None = None, owner: Owner | None = None
+    session: Session,
+    *,
+    tenant_id: str,
+    limit: int = 20,
+    after: str | None = None,
+    owner: Owner | None = None,
+    states: Sequence[str] = (),
+    created_after: datetime | None = None,
 ) -> Page:
     """Return a page: the tenant's own, newest first and without the names of classes, then the built-in ones.
+
+    The built-in ones are ``ready``, and were made at no time.
 
     Raises:
         InvalidRequest: ``invalid_cursor``.
     """
     rows: list[dict[str, Any]] = []
     if owner != "builtin" and after not in DATASETS:
-        own = repository.page(session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after))
+        own = repository.page(
+            session,
+            tenant_id=tenant_id,
+            limit=limit + 1,
+            after=_cursor(after),
+            states=states,
+            created_after=created_after,
+        )
         rows += [brief_view(one) for one in own]
-    if owner != "own" and len(rows) <= limit:
+    builtin = owner != "own" and created_after is None and (not states or "ready" in states)
+    if builtin and len(rows) <= limit:
         rows += [builtin_view(one) for one in _builtins_after(after)]
     return Page.of(rows[: limit + 1], limit=limit)
 
 
-def delete_dataset(session: Session, *, tenant_id: str, dataset_id: str) -> None:
+def delete_dataset(session: Session, *, tenant_id: str, dataset_id: str, still_so: StillSo = in_any_case) -> None:
     """Delete a data set; checkpoints that were trained on it stay.
+
+    ``still_so`` is asked about its view while it is locked, and may raise.
 
     Raises:
         Conflict: ``dataset_in_use`` by a job that has not ended.
@@ -210,6 +231,7 @@ def delete_dataset(session: Session, *, tenant_id: str, dataset_id: str) -> None
     dataset = repository.find_locked(session, tenant_id=tenant_id, dataset_id=check_id(dataset_id, "ds"))
     if dataset is None:
         raise NotFound()
+    still_so(view(dataset))
     users = repository.unfinished_users(session, tenant_id=tenant_id, dataset_id=dataset_id)
     if users:
         raise DatasetInUse(users)

@@ -14,6 +14,7 @@ from services.jobs import repository
 from services.jobs.schema import MAX_LABELS, LabelValue, Priority, check_labels
 from services.jobs.states import add_event, touch
 from services.jobs.views import job_view
+from services.preconditions import StillSo, in_any_case
 from services.training.model import Section
 from services.training.problems import problems_from
 
@@ -27,8 +28,12 @@ class JobChange(Section):
     priority: Priority | None = Field(None, description="Higher goes first. Only of a job that has not ended.")
 
 
-def change_job(session: Session, *, tenant_id: str, job_id: str, body: dict[str, Any]) -> dict[str, Any]:
+def change_job(
+    session: Session, *, tenant_id: str, job_id: str, body: dict[str, Any], still_so: StillSo = in_any_case
+) -> dict[str, Any]:
     """Change labels and priority of a job and return it; a change to what is so already is none.
+
+    ``still_so`` is asked about its view while it is locked, and may raise.
 
     Raises:
         NotFound: the tenant has no such job.
@@ -39,6 +44,7 @@ def change_job(session: Session, *, tenant_id: str, job_id: str, body: dict[str,
     job = repository.find_locked(session, tenant_id=tenant_id, job_id=check_id(job_id, "job"))
     if job is None:
         raise NotFound()
+    still_so(job_view(job))
     if changed := {**_labels(job, change), **_priority(job, change)}:
         touch(job)
         add_event(session, job, "job.changed", changed)

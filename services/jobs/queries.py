@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -48,6 +49,7 @@ def list_jobs(
     after: str | None = None,
     states: Sequence[str] = (),
     labels: Mapping[str, str] | None = None,
+    created_after: datetime | None = None,
 ) -> Page:
     """Return a page of the tenant's jobs, newest first.
 
@@ -55,7 +57,13 @@ def list_jobs(
         InvalidRequest: ``invalid_cursor``.
     """
     rows = repository.page(
-        session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after), states=states, labels=labels or {}
+        session,
+        tenant_id=tenant_id,
+        limit=limit + 1,
+        after=_cursor(after),
+        states=states,
+        labels=labels or {},
+        created_after=created_after,
     )
     return Page.of([job_view(row) for row in rows], limit=limit)
 

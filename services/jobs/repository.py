@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select, update
@@ -50,10 +51,20 @@ def find_owned(session: Session, *, job_id: str, epoch: int) -> Job | None:
 
 
 def page(
-    session: Session, *, tenant_id: str, limit: int, after: str | None, states: Sequence[str], labels: Mapping[str, str]
+    session: Session,
+    *,
+    tenant_id: str,
+    limit: int,
+    after: str | None,
+    states: Sequence[str],
+    labels: Mapping[str, str],
+    created_after: datetime | None,
 ) -> list[Job]:
     """Return up to ``limit`` jobs, newest first, older than ``after``."""
-    return list(session.scalars(_filtered(tenant_id, after, states, labels).order_by(Job.id.desc()).limit(limit)))
+    query = _filtered(tenant_id, after, states, labels)
+    if created_after is not None:
+        query = query.where(Job.created_at > created_after)
+    return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
 
 
 def lock_expired(session: Session, *, limit: int, grace_seconds: float) -> list[Job]:

@@ -68,8 +68,9 @@ def submit(
         IdempotencyInProgress, IdempotencyMismatch, MalformedRequest: see `services.idempotency.service`.
         Unavailable: the definition could not be checked right now.
     """
+    asked = body if origin is None else {"origin": origin, "body": body}  # a key belongs to one call
     if idempotency_key is not None:
-        answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
+        answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=asked)
         if answer is not None:
             return Submission(answer, replayed=True)
     plan = plan_request(session, tenant_id=tenant_id, body=body, preflight=preflight)
@@ -82,7 +83,7 @@ def submit(
     session.flush()
     view = placed(job_view(job))
     if idempotency_key is not None:
-        idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
+        idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=asked, response=view)
     session.flush()
     hit("in_submit")
     if job.held_until is None:

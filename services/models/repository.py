@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -19,11 +21,15 @@ def find_by_content(session: Session, *, tenant_id: str, sha256: str) -> Model |
     return session.scalar(select(Model).where(Model.sha256 == sha256, Model.tenant_id == tenant_id))
 
 
-def page(session: Session, *, tenant_id: str, limit: int, after: str | None) -> list[Model]:
+def page(
+    session: Session, *, tenant_id: str, limit: int, after: str | None, created_after: datetime | None
+) -> list[Model]:
     """Return up to ``limit`` models, newest first, older than ``after``."""
     query = select(Model).where(Model.tenant_id == tenant_id)
     if after is not None:
         query = query.where(Model.id < after)
+    if created_after is not None:
+        query = query.where(Model.created_at > created_after)
     return list(session.scalars(query.order_by(Model.id.desc()).limit(limit)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -81,13 +82,22 @@ def get_model(session: Session, *, tenant_id: str, model_id: str) -> Model:
     return found
 
 
-def list_models(session: Session, *, tenant_id: str, limit: int = 20, after: str | None = None) -> Page:
+def list_models(
+    session: Session,
+    *,
+    tenant_id: str,
+    limit: int = 20,
+    after: str | None = None,
+    created_after: datetime | None = None,
+) -> Page:
     """Return a page of the tenant's models, newest first.
 
     Raises:
         InvalidRequest: ``invalid_cursor``.
     """
-    rows = repository.page(session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after))
+    rows = repository.page(
+        session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after), created_after=created_after
+    )
     return Page.of([view(row) for row in rows], limit=limit)
 
 

@@ -54,13 +54,23 @@ def find_locked(session: Session, *, sweep_id: str, tenant_id: str | None = None
     return session.scalar(query.execution_options(populate_existing=True))
 
 
-def page(session: Session, *, tenant_id: str, limit: int, after: str | None, states: Sequence[str]) -> list[Sweep]:
+def page(
+    session: Session,
+    *,
+    tenant_id: str,
+    limit: int,
+    after: str | None,
+    states: Sequence[str],
+    created_after: datetime | None,
+) -> list[Sweep]:
     """Return up to ``limit`` sweeps, newest first, older than ``after``."""
     query = select(Sweep).where(Sweep.tenant_id == tenant_id)
     if after is not None:
         query = query.where(Sweep.id < after)
     if states:
         query = query.where(Sweep.state.in_(states))
+    if created_after is not None:
+        query = query.where(Sweep.created_at > created_after)
     return list(session.scalars(query.order_by(Sweep.id.desc()).limit(limit)))
 
 

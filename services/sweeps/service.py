@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -54,8 +55,9 @@ def create(
         IdempotencyInProgress, IdempotencyMismatch, MalformedRequest: see `services.idempotency.service`.
         Unavailable: the definition could not be checked right now.
     """
+    asked = {"sweep": body}  # a key belongs to one call
     if idempotency_key is not None:
-        answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=body)
+        answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=asked)
         if answer is not None:
             return Creation(answer, replayed=True)
     resolved, _ = resolve(session, tenant_id, body, preflight)
@@ -67,7 +69,7 @@ def create(
     session.flush()
     view = sweep_view(sweep, {}, None, None, [])
     if idempotency_key is not None:
-        idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=body, response=view)
+        idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=asked, response=view)
     after_commit(session, doorbell.ring_sweeps)
     return Creation(view, replayed=False)
 
@@ -93,7 +95,13 @@ def get_sweep(session: Session, *, tenant_id: str, sweep_id: str) -> dict[str, A
 
 
 def list_sweeps(
-    session: Session, *, tenant_id: str, limit: int = 20, after: str | None = None, states: Sequence[str] = ()
+    session: Session,
+    *,
+    tenant_id: str,
+    limit: int = 20,
+    after: str | None = None,
+    states: Sequence[str] = (),
+    created_after: datetime | None = None,
 ) -> Page:
     """Return a page of the tenant's sweeps, newest first.
 
@@ -104,7 +112,9 @@ def list_sweeps(
         cursor = after and check_id(after, "swp")
     except InvalidRequest:
         raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None
-    rows = repository.page(session, tenant_id=tenant_id, limit=limit + 1, after=cursor, states=states)
+    rows = repository.page(
+        session, tenant_id=tenant_id, limit=limit + 1, after=cursor, states=states, created_after=created_after
+    )
     return Page.of(_views(session, rows), limit=limit)
 
 

@@ -19,8 +19,9 @@ def test_an_unknown_path_is_a_problem(client, problem):
     ("method", "path", "allowed"),
     [
         ("DELETE", "/v1/jobs", {"GET", "HEAD", "POST"}),
-        ("PUT", "/v1/jobs/job_1", {"GET", "HEAD"}),
+        ("PUT", "/v1/jobs/job_1", {"GET", "HEAD", "PATCH"}),
         ("GET", "/v1/jobs/job_1/cancel", {"POST"}),
+        ("OPTIONS", "/v1/models/validate", {"POST"}),
         ("HEAD", "/v1/jobs/job_1/cancel", {"POST"}),
         ("POST", "/healthz", {"GET", "HEAD"}),
         ("OPTIONS", "/v1/checkpoints/ckpt_1/content", {"GET", "HEAD"}),
@@ -102,6 +103,7 @@ PARAMETERS = {
     "limit ten": ("/v1/jobs?limit=ten", "int_type", "limit"),
     "limit 1.5": ("/v1/jobs?limit=1.5", "int_type", "limit"),
     "an unknown state": ("/v1/jobs?status=queued,asleep", "unknown_value", "status"),
+    "201 empty states": ("/v1/jobs?" + "status=&" * 201, "out_of_range", "status"),
     "a label twice": ("/v1/jobs?label.a=1&label.a=2", "duplicate_name", "label.a"),
     "NUL in a label": ("/v1/jobs?label.a=%00", "invalid_character", ""),
     "NUL in a state": ("/v1/jobs?status=queued,%00", "invalid_character", ""),

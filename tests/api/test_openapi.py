@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from api import examples
 from tests.factories import add_job
@@ -79,6 +80,21 @@ def test_the_request_schema_knows_every_member_of_the_examples(document):
     known = document["components"]["schemas"]["JobRequest"]["properties"]
     for example in examples.REQUESTS.values():
         assert example["value"].keys() <= known.keys()
+
+
+def test_every_example_is_valid_by_the_schema_that_it_stands_beside(document):
+    shown = 0
+    for name, operation in operations(document):
+        bodies = [operation["requestBody"], *operation["responses"].values()] if "requestBody" in operation else []
+        for content in (body.get("content", {}) for body in bodies or operation["responses"].values()):
+            for media in (one for kind, one in content.items() if "json" in kind):
+                examples_of = [one["value"] for one in media.get("examples", {}).values()]
+                schema = {**media["schema"], "components": document["components"]}
+                for example in [*examples_of, *([media["example"]] if "example" in media else [])]:
+                    problems = list(Draft202012Validator(schema).iter_errors(example))
+                    assert not problems, (name, problems[0].message)
+                    shown += 1
+    assert shown > 100
 
 
 def test_answers_have_the_members_that_the_document_promises(caller, database, document):

@@ -1,0 +1,104 @@
+"""The long lane of requests made from the OpenAPI document, against a real API process (``make fuzz-http``).
+
+    python -m tests.api.fuzz_http [--cases 10000] [--seed 1] [--minutes 0]
+
+Schemathesis sends what the document allows, what it forbids, and what its links lead to; PostgreSQL and Redis are real.
+It fails on any answer of 500 or more, on a status or a body that the document does not declare, and when fewer requests
+were made than asked for. What counts as made is what the service's own access log has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.http import service
+from tests.stack import Stack, until
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+    "allow_header_conformance",
+    "use_after_free",
+    "ensure_resource_availability",
+    "ignored_auth",
+)
+CONFIGURATION = """
+[parameters]
+"query.wait" = 0
+
+[[operations]]
+include-path-regex = "^/v1/graphs/(capture|compare)$"
+generation.max-examples = 3
+"""
+"""A wait is answered after up to a minute; how it waits is tested where jobs change. A capture that is allowed takes
+seconds of compiling."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=0, help="go on for so long; 0: one round")
+    options = parser.parse_args()
+    with service() as stack:
+        warm(stack)
+        before = requests_by_status(stack)
+        operations = sum(map(len, stack.client.get("/openapi.json").json()["paths"].values()))
+        # A quarter: the cases at the borders of each schema, which come beside the drawn ones, are most of all.
+        failed = run(stack, max(1, options.cases // operations // 4), options.seed, options.minutes)
+        asked = requests_by_status(stack) - before
+    made = sum(asked.values())
+    broken = sum(count for status, count in asked.items() if status >= 500)
+    print(f"\n{made} requests, {broken} answers of 500 or more; by status: {dict(sorted(asked.items()))}")
+    return int(bool(failed or broken or made < options.cases))
+
+
+def warm(stack: Stack) -> None:
+    """Wait until torch's compiler is loaded: before, a capture is 503 with ``Retry-After``, as documented."""
+    model = {"model": "Linear(2, 2)", "inputs": {"x": [[0.0, 0.0]]}}
+    until(lambda: stack.client.post("/v1/graphs/capture", json=model).status_code == 200, seconds=300)
+
+
+def run(stack: Stack, each: int, seed: int, minutes: float) -> bool:
+    """Let Schemathesis make up to ``each`` cases an operation and phase; return whether a check failed."""
+    configuration = stack.directory / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION)
+    key = stack.client.headers["authorization"]
+    budget = ["--max-time", str(int(minutes * 60))] if minutes else []
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration)),
+        *(
+            "run",
+            f"{stack.client.base_url}/openapi.json",
+            "-H",
+            f"Authorization: {key}",
+        ),
+        *("--checks", ",".join(CHECKS), "--max-examples", str(each), "--seed", str(seed), *budget),
+        *("--continue-on-failure", "--request-timeout", "60", "--generation-database", "none", "--warnings", "off"),
+        *("--suppress-health-check", "all", "--workers", "1"),
+    ]
+    return subprocess.run(command, check=False, cwd=stack.directory).returncode != 0
+
+
+def requests_by_status(stack: Stack) -> Counter[int]:
+    """Count the lines of the access log."""
+    found: Counter[int] = Counter()
+    for log in Path(stack.directory).glob("*uvicorn.log"):
+        for line in log.read_text(errors="replace").split("\n"):  # a path may hold other ends of lines
+            if '"logger": "api.access"' in line:
+                found[json.loads(line)["status"] or 0] += 1
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
