@@ -65,6 +65,57 @@ class CheckpointCalls(Requests):
             place /= f"{checkpoint['id']}.safetensors"
         return download(self._transport, checkpoint, place, progress=progress or _silent, retries=self._retries)
 
+    def export(
+        self, identifier: str, format: str, target: str | Path | None = None, *, progress: Progress | None = None
+    ) -> Json:
+        """Convert a checkpoint, download the file, and return how exact it is, with its place under ``path``.
+
+        Args:
+            identifier: a checkpoint, or a job: then its newest checkpoint.
+            format: ``torch`` (a ``state_dict``), ``onnx`` or ``torch-export``.
+            target: a file, or an existing folder; by default the service's name for it, here.
+            progress: as for `download`.
+
+        Raises:
+            NotFound, DownloadCorrupt: as `download`.
+            InvalidRequest: the model cannot be said in that format; ``problems`` says why.
+        """
+        from modelwright.download import download  # noqa: PLC0415 - hashing and HTTP
+
+        checkpoint = self.find_checkpoint(identifier)
+        report = self._get(path("checkpoints", checkpoint["id"], "exports", format))
+        place = Path(target or ".")
+        if place.is_dir():
+            place /= report["file_name"]
+        wanted = {**report, "id": checkpoint["id"]}
+        made = download(self._transport, wanted, place, progress=progress or _silent, retries=self._retries)
+        return {**report, "path": str(made)}
+
+    def checkpoint_model(self, identifier: str) -> Json:
+        """Return all that rebuilds a trained model beside its weights: definition, source, inputs, preparation.
+
+        Raises:
+            NotFound: there is no such checkpoint, or the job has none yet.
+        """
+        return self._get(path("checkpoints", self.find_checkpoint(identifier)["id"], "model"))
+
+    def pin_checkpoint(self, checkpoint_id: str, *, pinned: bool = True) -> Json:
+        """Keep a checkpoint whatever comes after it, or no longer, and return it.
+
+        Raises:
+            NotFound: there is no such checkpoint.
+        """
+        return self._transport.patch(path("checkpoints", checkpoint_id), {"pinned": pinned})
+
+    def delete_checkpoint(self, checkpoint_id: str) -> None:
+        """Delete a checkpoint, pinned or not.
+
+        Raises:
+            NotFound: there is no such checkpoint.
+            StateConflict: a job that has not ended would go on from it.
+        """
+        self._transport.delete(path("checkpoints", checkpoint_id))
+
     def load(self, identifier: str) -> nn.Module:
         """Return a trained model: built here from its definition, with its weights, in eval mode.
 
@@ -76,10 +127,9 @@ class CheckpointCalls(Requests):
             DownloadCorrupt: the bytes do not have the promised sha256.
             CannotLoad: torch or safetensors is not installed here.
         """
-        checkpoint = self.find_checkpoint(identifier)
-        sidecar = self._get(path("checkpoints", checkpoint["id"], "model"))
+        sidecar = self.checkpoint_model(identifier)
         with tempfile.TemporaryDirectory(prefix="modelwright-") as folder:
-            return as_module(sidecar["definition"], self.download(checkpoint["id"], folder))
+            return as_module(sidecar["definition"], self.download(sidecar["checkpoint_id"], folder))
 
 
 def _silent(have: int, total: int) -> None:

@@ -21,7 +21,7 @@ _OUT_OF_RANGE = 416
 def download(
     transport: Transport, checkpoint: Mapping[str, Any], target: Path, *, progress: Progress, retries: RetryPolicy
 ) -> Path:
-    """Store the content of ``checkpoint`` (its view) as ``target`` and return ``target``.
+    """Store the content of ``checkpoint`` (its view, or that of an export with its ``id``) as ``target``; return it.
 
     What an earlier, interrupted call left beside it is continued. ``target`` appears whole or not at all.
 
@@ -70,7 +70,8 @@ def _fetch_rest(transport: Transport, checkpoint: Mapping[str, Any], part: Path,
     headers = {"Accept-Encoding": "identity"}
     if 0 < present < total:
         headers |= {"Range": f"bytes={present}-", "If-Range": f'"{checkpoint["sha256"]}"'}
-    with transport.stream(f"/v1/checkpoints/{checkpoint['id']}/content", headers) as answer:
+    format = f"?format={checkpoint['format']}" if "format" in checkpoint else ""
+    with transport.stream(f"/v1/checkpoints/{checkpoint['id']}/content{format}", headers) as answer:
         continues = answer.status_code == _PARTIAL
         with part.open("ab" if continues else "wb") as file:
             have = present if continues else 0
