@@ -27,6 +27,7 @@ from api import (
     jobs,
     keys,
     metrics,
+    metrics_page,
     model_graphs,
     models,
     openapi,
@@ -43,6 +44,7 @@ from api.body import BodyLimits
 from api.compression import Compression
 from api.cross_origin import cors_options
 from api.dependencies import Parts, admitted
+from api.http_metrics import HttpMetrics
 from api.metering import Meter
 from api.middleware import RequestContext
 from api.watching import Watcher
@@ -56,6 +58,7 @@ from services.predictions.warm import WarmModels
 from services.preflight import STATIC_PRELOAD, Preflight
 from services.queue import Doorbell
 from services.storage.place import open_database
+from services.telemetry import tracing
 from services.tenants.cache import PrincipalCache
 
 THREADS = 16
@@ -89,6 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(_private())
     app.include_router(health.router)
     app.include_router(docs_page.router)
+    app.include_router(metrics_page.router)
+    app.state.http_metrics = HttpMetrics(app)
     app.state.actions = scopes.actions(app)
     openapi.install(app)
     return app
@@ -131,6 +136,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.prediction_slots = asyncio.Semaphore(app.state.settings.prediction_processes)
     app.state.preparation_slots = asyncio.Semaphore(PREPARATIONS)
     with ExitStack() as stack:
+        stack.callback(tracing.configure(app.state.settings, part="api"))
         app.state.parts = await anyio.to_thread.run_sync(_open_parts, app.state.settings, stack)
         async with app.state.parts.meter.running():
             yield
@@ -151,7 +157,7 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     stack.callback(warm.close)
     reader = Reader(settings)
     stack.callback(reader.close)
-    watcher = Watcher(partial(_versions, database))
+    watcher = Watcher(partial(_versions, database), max_streams=settings.max_tenant_streams)
     meter = Meter(settings, database)
     stack.callback(meter.close)
     board = Board(partial(_line, database, settings.max_running_jobs or None))

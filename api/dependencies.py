@@ -18,6 +18,7 @@ from api.known_jobs import KnownJobs
 from api.metering import Meter
 from api.scopes import ANY_KEY, needed
 from api.watching import Watcher
+from services import logging
 from services.config import Settings
 from services.datasets import reader as datasets
 from services.db.engine import Database
@@ -76,6 +77,7 @@ async def admitted(request: Request) -> None:
     principal = await authenticated(request)
     state = request.app.state
     request.state.principal = principal
+    logging.ids.set({**logging.ids.get(), "tenant_id": principal.tenant_id})
     try:
         request.state.allowance = state.parts.meter.admit(principal)
     except RateLimited as refusal:
@@ -93,7 +95,7 @@ async def authenticated(request: Request) -> Principal:
         Unauthenticated: with no key, or one that is not good.
     """
     opened = await parts(request)
-    key_text = _bearer(request.headers.get("authorization", ""))
+    key_text = bearer(request.headers.get("authorization", ""))
     principal = opened.principals.find(key_text)
     return await run_in_threadpool(_look_up, opened, key_text) if principal is None else principal
 
@@ -215,6 +217,7 @@ def _look_up(parts: Parts, key_text: str) -> Principal:
     return principal
 
 
-def _bearer(header: str) -> str:
+def bearer(header: str) -> str:
+    """Return the token of an ``Authorization`` header, or nothing."""
     scheme, _, credentials = header.partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else ""

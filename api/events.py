@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Parts, Reader, ServiceParts, authenticated
 from api.history_views import EventList
+from api.http_metrics import HttpMetrics
 from api.openapi import answer, problems
 from api.query import PageQuery
 from api.responses import accepted, list_answer
@@ -49,7 +51,7 @@ LastEventId = Annotated[
     responses={
         **answer(200, EventList, "Events, oldest first.", beside=_STREAM),
         204: {"description": "The end of a stream: the job has ended and its last event is known."},
-        **problems(401, 403, 404, 422, 503),
+        **problems(401, 403, 404, 422, 429, 503),
     },
 )
 async def list_events(  # noqa: PLR0917 - each argument is a header, a parameter or a part
@@ -69,15 +71,27 @@ async def list_events(  # noqa: PLR0917 - each argument is a header, a parameter
     after = last_event_id or query.after
     if not _wants_stream(request.headers.get("accept", "")):
         return await run_in_threadpool(_page, parts, caller, job_id, after, query.limit)
+    parts.watcher.check_room(caller.tenant_id)
     news = await run_in_threadpool(_begin, parts, caller, job_id, after)
     if news.complete and not news.events and after is not None:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    stream = _follow(request, parts, caller, job_id, news)
+    stream = _counted(request, parts, caller, _follow(request, parts, caller, job_id, news))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep events back otherwise
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
-async def _follow(request: Request, parts: Parts, caller: Principal, job_id: str, news: News) -> AsyncIterator[bytes]:
+async def _counted(
+    request: Request, parts: Parts, caller: Principal, messages: AsyncGenerator[bytes]
+) -> AsyncIterator[bytes]:
+    """Yield messages while the stream counts as one of the tenant's."""
+    own: HttpMetrics = request.app.state.http_metrics
+    with parts.watcher.stream(caller.tenant_id), own.streams.track_inprogress():
+        async with aclosing(messages):
+            async for message in messages:
+                yield message
+
+
+async def _follow(request: Request, parts: Parts, caller: Principal, job_id: str, news: News) -> AsyncGenerator[bytes]:
     """Yield messages until the job has ended, the key is no longer good, or the service cannot look."""
     yield format_sse_event(retry=RETRY_MILLISECONDS)
     shown = None

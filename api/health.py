@@ -42,10 +42,10 @@ async def healthz() -> Response:
     },
 )
 async def readyz(parts: ServiceParts) -> Response:
-    """Say how PostgreSQL, Redis and the workers are.
+    """Say how PostgreSQL, Redis, the workers and the scheduler are.
 
-    Without Redis or workers jobs are still accepted and kept: that is `degraded`, and 200. Without PostgreSQL nothing
-    can be answered: 503.
+    Without Redis, workers or the scheduler jobs are still accepted and kept: that is `degraded`, and 200. Without
+    PostgreSQL nothing can be answered: 503.
     """
     components = await _components(parts)
     words = {component.status for component in components.values()}
@@ -71,10 +71,11 @@ async def _components(parts: Parts) -> dict[str, Component]:
         "database": _LATE,
         "redis": Component("degraded", _LATE.detail),
         "workers": Component("degraded", "Not known."),
+        "scheduler": Component("degraded", "Not known."),
     }
 
     async def ask_database() -> None:
-        found["database"], found["workers"] = await _in_thread(partial(check_database, parts.database))
+        found.update(await _in_thread(partial(check_database, parts.database)))
 
     async def ask_redis() -> None:
         found["redis"] = await _in_thread(partial(check_redis, parts.redis))

@@ -121,6 +121,7 @@ async def get_job(
     known = request.headers.get("if-none-match") is None or knows(request, job)
     if query.wait == 0 or job.terminal or not known:
         return now
+    request.state.waited = True
     if await parts.watcher.changed(job_id, job.version, timeout_seconds=query.wait):
         await authenticated(request)  # the key may have been revoked meanwhile
         job = await run_in_threadpool(look, parts, caller.tenant_id, job_id)

@@ -16,6 +16,8 @@ from api import logs
 from api.deprecation import announcements
 from api.errors import internal_error
 from api.metering import rate_headers
+from services.logging import about
+from services.telemetry import tracing
 
 access = logging.getLogger("api.access")
 log = logging.getLogger(__name__)
@@ -37,15 +39,22 @@ class RequestContext:
             return
         exchange = _Exchange(_request_id(scope), send, scope.setdefault("state", {}))
         token = logs.request_id.set(exchange.request_id)
-        try:
-            await self._app(_head_as_get(scope), receive, exchange.send)
-        except Exception:
-            log.exception("unhandled error")
-            if exchange.status is None:
-                await internal_error()(scope, receive, exchange.send)
-        finally:
-            exchange.write_line(scope)
-            logs.request_id.reset(token)
+        inner = _head_as_get(scope)
+        with about(request_id=exchange.request_id), tracing.span("HTTP", parent=_traceparent(scope)) as span:
+            try:
+                await self._app(inner, receive, exchange.send)
+            except Exception:
+                log.exception("unhandled error")
+                if exchange.status is None:
+                    await internal_error()(scope, receive, exchange.send)
+            finally:
+                exchange.write_line(scope)
+                route = scope["app"].state.http_metrics.observe(
+                    inner, method=scope["method"], status=exchange.status, seconds=exchange.began_after_seconds
+                )
+                span.name(f"{scope['method']} {route}")
+                span.note(**{"http.response.status_code": exchange.status, "request_id": exchange.request_id})
+                logs.request_id.reset(token)
 
 
 class _Exchange:
@@ -55,6 +64,7 @@ class _Exchange:
         self.request_id = request_id
         self._state = state
         self.status: int | None = None
+        self.began_after_seconds: float | None = None
         self._send = send
         self._size_bytes = 0
         self._complete = False
@@ -64,6 +74,7 @@ class _Exchange:
         """Pass one message of the answer on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.began_after_seconds = time.perf_counter() - self._started_at
             own = [(b"x-request-id", self.request_id.encode("ascii")), *_ALWAYS, *announcements(self._state)]
             own += rate_headers(self._state.get("allowance"))
             message = {**message, "headers": [*message.get("headers", ()), *own]}
@@ -97,6 +108,11 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _ACCEPTABLE_ID.match(value):
             return str(value.decode("ascii"))
     return f"req_{time.time_ns() // 1_000_000:012x}{random.getrandbits(56):014x}"
+
+
+def _traceparent(scope: Scope) -> str | None:
+    """Return the trace that the client says its request belongs to."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)
 
 
 def _head_as_get(scope: Scope) -> Scope:

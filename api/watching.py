@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from services.errors import Unavailable
+from services.errors import QuotaExceeded, Unavailable
 
 LOOK_SECONDS = 0.25
 MAX_WAITING = 5_000
@@ -30,15 +31,46 @@ class _Waiter:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+class TooManyStreams(QuotaExceeded):
+    """The tenant has as many streams open as it may have."""
+
+    code = "too_many_streams"
+
+
 class Watcher:
     """Wakes those who wait for a job when its version is no longer the one that they know."""
 
-    def __init__(self, versions: Versions) -> None:
-        """``versions`` reads the versions of jobs; it is called in a thread, and only while somebody waits."""
+    def __init__(self, versions: Versions, *, max_streams: int = MAX_WAITING) -> None:
+        """``versions`` reads the versions of jobs; it is called in a thread, and only while somebody waits.
+
+        ``max_streams`` is how many streams one tenant may have open here.
+        """
         self._versions = versions
+        self._max_streams = max_streams
+        self._streams: Counter[str] = Counter()
         self._waiters: defaultdict[str, set[_Waiter]] = defaultdict(set)
         self._waiting = 0
         self._looking: asyncio.Task[None] | None = None
+
+    def check_room(self, tenant_id: str) -> None:
+        """Return if the tenant may open one more stream.
+
+        Raises:
+            TooManyStreams: it has as many as it may have.
+        """
+        if self._streams[tenant_id] >= self._max_streams:
+            raise TooManyStreams(f"{self._max_streams} open streams are the limit.", hint="Close some, or list events.")
+
+    @contextmanager
+    def stream(self, tenant_id: str) -> Iterator[None]:
+        """Count one open stream of a tenant while the block runs."""
+        self._streams[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._streams[tenant_id] -= 1
+            if not self._streams[tenant_id]:
+                del self._streams[tenant_id]
 
     async def changed(self, job_id: str, version: int, *, timeout_seconds: float) -> bool:
         """Wait until the job's version is not ``version``; False if that takes longer than the time given.

@@ -20,6 +20,7 @@ from modelwright.prediction_calls import PredictionCalls
 from modelwright.queue_calls import QueueCalls
 from modelwright.requests import path
 from modelwright.sweep_calls import SweepCalls
+from modelwright.webhook_calls import WebhookCalls
 
 if TYPE_CHECKING:
     from modelwright.transport import RetryPolicy, Transport
@@ -27,7 +28,17 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-class Client(FollowCalls, GraphCalls, ModelCalls, DatasetCalls, SweepCalls, PredictionCalls, AccountCalls, QueueCalls):
+class Client(
+    FollowCalls,
+    GraphCalls,
+    ModelCalls,
+    DatasetCalls,
+    SweepCalls,
+    PredictionCalls,
+    AccountCalls,
+    QueueCalls,
+    WebhookCalls,
+):
     """A connection to a service. Objects of the service are the JSON it sends, as dictionaries; a `Job` can do more.
 
     Safe to use from several threads. `AsyncClient` has the same methods for ``await``.

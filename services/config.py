@@ -72,6 +72,8 @@ class Settings:
     s3: S3Access = field(default_factory=S3Access)
     object_store: ObjectPlace | None = None  # None: chunks lie in the database
     cors_origins: tuple[str, ...] = ()  # no origin: browsers show answers to pages of this service alone
+    metrics_token: str | None = None  # who sends it may read /metrics; without it nobody may
+    otlp_endpoint: str | None = None
     log_level: str = "INFO"
     failpoint: str = ""  # see `services.failpoints`; for tests alone
 
@@ -158,9 +160,11 @@ def _elsewhere(source: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _telling(source: Mapping[str, str]) -> dict[str, Any]:
-    """Return who is told what happens, and how: pages of other origins, webhooks, streams."""
+    """Return who is told what happens, and how: pages of other origins, webhooks, streams, metrics, traces."""
     return {
         "cors_origins": _list(source, "MODELWRIGHT_CORS_ORIGINS"),
+        "metrics_token": source.get("MODELWRIGHT_METRICS_TOKEN") or None,
+        "otlp_endpoint": source.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         "webhook_hosts": _list(source, "MODELWRIGHT_WEBHOOK_HOSTS"),
         "webhook_retry_seconds": _number(source, "MODELWRIGHT_WEBHOOK_RETRY_SECONDS", 5.0),
         "webhook_give_up_seconds": _number(source, "MODELWRIGHT_WEBHOOK_GIVE_UP_SECONDS", 30 * 3600.0),

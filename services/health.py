@@ -1,4 +1,4 @@
-"""Whether what the service stands on works right now: PostgreSQL, Redis, workers."""
+"""Whether what the service stands on works right now: PostgreSQL, Redis, workers, the scheduler."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.db.engine import Database
+from services.telemetry.counters import seen_seconds_ago
 
 Word = Literal["ok", "degraded", "down"]
 
 UNCLAIMED_SECONDS = 30
 """A free worker takes a job within 15 s whatever fails; one that waits twice as long while nobody trains has none."""
+SCHEDULER_SECONDS = 30
 _REDIS_SECONDS = 1.0
 _PROBE = "modelwright.health"
 
@@ -39,15 +41,21 @@ class Component:
         return {"status": self.status, "detail": self.detail}
 
 
-def check_database(database: Database) -> tuple[Component, Component]:
-    """Return how PostgreSQL is, and what its job table says about the workers."""
+def check_database(database: Database) -> dict[str, Component]:
+    """Return how PostgreSQL is, and what its tables say about the workers and the scheduler."""
     try:
         with database.read_session() as session:
             leased, waiting = session.execute(_WORKERS, {"seconds": UNCLAIMED_SECONDS}).one()
+            scheduler = seen_seconds_ago(session).get("scheduler")
     except SQLAlchemyError:
         unknown = Component("degraded", "Not known while PostgreSQL cannot be asked.")
-        return Component("down", "PostgreSQL does not answer: requests get 503 until it does."), unknown
-    return Component("ok", "PostgreSQL answers."), _workers(leased=leased, waiting=waiting)
+        down = Component("down", "PostgreSQL does not answer: requests get 503 until it does.")
+        return {"database": down, "workers": unknown, "scheduler": unknown}
+    return {
+        "database": Component("ok", "PostgreSQL answers."),
+        "workers": _workers(leased=leased, waiting=waiting),
+        "scheduler": _scheduler(scheduler),
+    }
 
 
 def check_redis(client: redis.Redis) -> Component:
@@ -64,6 +72,16 @@ def check_redis(client: redis.Redis) -> Component:
 def redis_client(url: str) -> redis.Redis:
     """Return a client for `check_redis` that waits no longer than a second."""
     return redis.Redis.from_url(url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS)
+
+
+def _scheduler(seconds: float | None) -> Component:
+    """Judge how long ago the scheduler, which recovers every 5 s, was seen."""
+    what = "lost jobs are not recovered, sweeps stand still, no webhook is delivered."
+    if seconds is None:
+        return Component("degraded", f"No scheduler was ever seen: {what}")
+    if seconds > SCHEDULER_SECONDS:
+        return Component("degraded", f"The scheduler was last seen {seconds:.0f} s ago: {what}")
+    return Component("ok", "The scheduler is at work.")
 
 
 def _workers(*, leased: bool, waiting: bool) -> Component:

@@ -1,18 +1,27 @@
-"""Logs: one line of JSON each, with the ids that it is about."""
+"""Logs: one line of JSON each, with the ids that it is about and without secrets, the same in every process."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-_PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
+from services.telemetry import tracing
+from services.tenants.keys import redact
+
+ids: ContextVar[Mapping[str, Any]] = ContextVar("ids", default={})  # noqa: B039 - never changed, only replaced
+"""What every line of this task or thread is about: ``request_id``, ``tenant_id``, ``job_id``, ``attempt`` …"""
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Renders a record, its ``extra`` members included, as one line of JSON."""
+    """Writes a record, what it is about, and what was passed as ``extra``, as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
@@ -21,11 +30,24 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **ids.get(),
+            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
         }
-        line |= {name: value for name, value in record.__dict__.items() if name not in _PLAIN}
+        if trace_id := tracing.trace_id():
+            line["trace_id"] = trace_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return redact(json.dumps(line, ensure_ascii=False, default=str))
+
+
+@contextmanager
+def about(**more: Any) -> Iterator[None]:  # noqa: ANN401 - ids are texts and numbers
+    """Let every line that the block writes, in this task or thread, be about these ids too."""
+    token = ids.set({**ids.get(), **more})
+    try:
+        yield
+    finally:
+        ids.reset(token)
 
 
 def configure_logging(level: str) -> None:

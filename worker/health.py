@@ -13,7 +13,7 @@ def main() -> int:
     """Ask PostgreSQL and Redis; print a line for each and return 1 when one of them does not answer."""
     settings = load_settings()
     database = Database(settings.database_url, pool_size=1)
-    components = (check_database(database)[0], check_redis(redis_client(settings.redis_url)))
+    components = (check_database(database)["database"], check_redis(redis_client(settings.redis_url)))
     database.close()
     for component in components:
         sys.stdout.write(f"{component.status}: {component.detail}\n")

@@ -21,6 +21,7 @@ from services.jobs.claims import lock_claimed
 from services.jobs.states import add_event, touch
 from services.logs.service import write_lines
 from services.metrics import service as metrics
+from services.telemetry.tracing import Phases
 from worker.lease import Lease
 from worker.log_lines import LogLines
 
@@ -46,6 +47,7 @@ class Journal:
         self._training_since: float | None = None
         self._reports = 0
         self._lines = LogLines(self._claim.attempt)
+        self._phases = Phases()
         self._light: dict[str, Callable[[Session, Event], None]] = {
             "started": self._started,
             "phase": self._phase,
@@ -93,6 +95,10 @@ class Journal:
             return None
         return Pace(self._device, time.monotonic() - self._training_since, int(self.last["step"]))
 
+    def close(self) -> None:
+        """End what is traced of the attempt."""
+        self._phases.end()
+
     def rewind(self, session: Session, *, step: int, corrupt: list[str]) -> None:
         """Forget the metrics after ``step``, from which this attempt goes on."""
         job = lock_claimed(session, self._claim)
@@ -126,8 +132,14 @@ class Journal:
         """Remember what the pace is made of, when it is heard and not when it is written."""
         if event["event"] == "started":
             self._device = event["environment"]["device"]
-        elif event.get("phase") == "training":
-            self._training_since = time.monotonic()
+        elif event["event"] == "phase":
+            self._phases.enter(f"job.{event['phase']}")
+            if event["phase"] == "training":
+                self._training_since = time.monotonic()
+        elif "first_step_at" in event:
+            self._phases.tell("first step")
+        elif event["event"] in _LAST:
+            self._phases.end(step=event.get("step"))
 
     def _started(self, session: Session, event: Event) -> None:
         resumed = event.get("resumed_from_step") is not None

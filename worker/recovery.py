@@ -17,6 +17,7 @@ from services.jobs.waiting import note_waiting
 from services.queue import Doorbell
 from services.storage.chunks import collect_garbage
 from services.storage.orphans import collect_orphans
+from services.telemetry.counters import count_events, note_seen
 from services.webhooks.deliveries import delete_settled
 from services.workers.registry import forget_lost
 
@@ -42,6 +43,7 @@ def recover(database: Database, doorbell: Doorbell) -> None:
     """
     sweep(database, grace_seconds=RESTART_GRACE_SECONDS)
     release_due(database, doorbell)
+    _leave_word(database)
     unanswered = _unanswered(database)
     for job_id, device in unanswered:
         doorbell.ring(job_id, device)
@@ -106,6 +108,13 @@ def collect_objects(database: Database, *, after: str | None) -> str | None:
         if gone:
             log.info("collected %d objects without a chunk", gone)
     return after
+
+
+def _leave_word(database: Database) -> None:
+    """Say that the scheduler is alive, and count what has happened since the last time."""
+    with database.session() as session:
+        note_seen(session, part="scheduler")
+        count_events(session)
 
 
 def _note_waiting(database: Database, job_ids: list[str]) -> None:

@@ -27,6 +27,8 @@ from services.forkserver.client import ForkServer
 from services.forkserver.limits import Limits
 from services.jobs import outcomes
 from services.jobs.claims import Claim
+from services.logging import about
+from services.telemetry.tracing import span
 from worker.journal import Journal
 from worker.lease import Lease
 from worker.scratch import Scratch
@@ -55,17 +57,19 @@ class Site:
 def supervise(site: Site, claim: Claim) -> None:
     """Run one attempt at the claimed job to its end; whatever happens, the claim is settled, or was lost to another."""
     ids = {"job_id": claim.job_id, "attempt": claim.attempt, "epoch": claim.epoch}
-    log.info("attempt begins", extra=ids)
-    lease = Lease(site.database, claim, site.settings)
-    try:
-        settle = _attempt(site, lease)
-        hit("before_outcome")
-        lease.write(settle, when_full=True)
-    except Fenced as fenced:
-        log.warning("attempt abandoned: %s", fenced, extra=ids)
-    else:
-        hit("after_outcome")
-        log.info("attempt settled", extra=ids)
+    with about(**ids, tenant_id=claim.tenant_id), span("job.attempt", parent=claim.traceparent, **ids):
+        log.info("attempt begins")
+        lease = Lease(site.database, claim, site.settings)
+        try:
+            settle = _attempt(site, lease)
+            hit("before_outcome")
+            with span("job.settle"):
+                lease.write(settle, when_full=True)
+        except Fenced as fenced:
+            log.warning("attempt abandoned: %s", fenced)
+        else:
+            hit("after_outcome")
+            log.info("attempt settled")
 
 
 def _attempt(site: Site, lease: Lease) -> Settle:
@@ -109,6 +113,8 @@ class Supervisor:
         except Exception as error:
             log.exception("attempt broke", extra={"job_id": self._claim.job_id})
             return self._failed(_broken(error))
+        finally:
+            self._journal.close()
 
     def _spawn(self) -> Child:
         job = self._prepare()

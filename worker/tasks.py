@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+from collections.abc import Callable
 from functools import cache
 
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
@@ -14,6 +15,7 @@ from services.db.engine import Database
 from services.identifiers import new_id
 from services.logging import configure_logging
 from services.queue import RING, Doorbell
+from services.telemetry import tracing
 from worker.app import COLLECT, FETCH, RECOVER, app, settings
 from worker.collecting import Collector
 from worker.fetching import Fetcher
@@ -28,6 +30,8 @@ _draining = mmap.mmap(-1, 1)
 _slots: dict[int, Slot] = {}
 _worker_ids: list[str] = []
 """The one of this worker, made by its main process before it forks the children that share it."""
+_endings: list[Callable[[], None]] = []
+"""What sends the last spans of this pool child."""
 
 
 @app.task(name=RING)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -67,12 +71,15 @@ def _prepare(**_: object) -> None:
 def open_slot(**_: object) -> None:
     """Make this pool child ready for its first job."""
     die_with_main()
+    _endings.append(tracing.configure(settings, part="worker"))
     _slot().open()
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _close_slot(**_: object) -> None:
     _slot().close()
+    while _endings:
+        _endings.pop()()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]  # celery ships no types

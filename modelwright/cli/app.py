@@ -23,6 +23,7 @@ from modelwright.cli import (
     tables,
     tenants,
     watching,
+    webhooks,
 )
 from modelwright.cli.console import AsJson, JobId, connect, err, out, print_json
 from modelwright.cli.exits import Exit, UsageError
@@ -44,6 +45,7 @@ app = typer.Typer(
 
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(sweeps.app, name="sweep")
+app.add_typer(webhooks.app, name="webhooks")
 app.command("sweeps")(sweeps.list_sweeps)
 app.command()(account.login)
 app.add_typer(keys.app, name="keys")

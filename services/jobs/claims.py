@@ -33,6 +33,7 @@ class Claim:
     attempt: int
     resolved: dict[str, Any]
     origin: dict[str, Any] | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def claim_next(
     if job is None:
         return None
     add_event(session, job, "job.state_changed", {"state": "starting", "reason": None, "attempt": job.attempt})
-    return Claim(job.id, job.tenant_id, job.epoch, job.attempt, job.resolved, job.origin)
+    return Claim(job.id, job.tenant_id, job.epoch, job.attempt, job.resolved, job.origin, job.traceparent)
 
 
 def renew(session: Session, claim: Claim, *, lease_seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +31,10 @@ from services.limits.storage import check_storage
 from services.models.service import get_model
 from services.preflight import Preflight
 from services.queue import Doorbell
+from services.telemetry.tracing import traceparent
 from services.webhooks import service as webhooks
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Submission", "get_job", "list_jobs", "submit", "validate"]
 
@@ -88,6 +92,7 @@ def submit(
     hit("in_submit")
     if job.held_until is None:
         after_commit(session, partial(doorbell.ring, job.id, plan.device))
+    after_commit(session, partial(log.info, "job queued", extra={"job_id": job.id, "tenant_id": tenant_id}))
     return Submission(view, replayed=False)
 
 
@@ -162,6 +167,7 @@ def _insert(
         start_after=start_after,
         held_until=held_until(start_after),
         checkpoint_days=plan.request.checkpoints.keep_days,
+        traceparent=traceparent(),
         progress=_no_progress(plan.resolved["training"]),
         transitions=transition_entry("queued", None, 0),
     )

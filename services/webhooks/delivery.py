@@ -23,6 +23,7 @@ from services.db.engine import Database
 from services.db.webhook_models import Webhook, WebhookDelivery
 from services.jobs.events import event_view
 from services.pages import timestamp
+from services.telemetry import counters
 from services.webhooks import repository
 from services.webhooks.filters import DISABLED
 from services.webhooks.outbox import put_service_event
@@ -149,6 +150,12 @@ def _settle(session: Session, turn: Turn, event_id: str, found: Try, settings: S
         _succeed(session, webhook, delivery, now)
     else:
         _fail(session, webhook, delivery, now, found, settings)
+    counted = {("webhook_tries", "succeeded" if found.succeeded else "failed"): 1}
+    if delivery.state != "pending":
+        counted["webhook_deliveries", delivery.state] = 1
+    if not webhook.enabled:
+        counted["webhooks_disabled", webhook.disabled_reason or ""] = 1
+    counters.add(session, counted)
 
 
 def _succeed(session: Session, webhook: Webhook, delivery: WebhookDelivery, now: datetime) -> None:

@@ -12,6 +12,7 @@ from services.jobs.states import add_event, transition
 from services.tenants import keys
 from services.tenants import service as tenants
 from tests.factories import add_job, claim
+from tests.stack import until
 
 
 def move(database, job_id, *states):
@@ -172,6 +173,29 @@ def test_ninety_idle_streams_leave_the_threads_to_the_others(caller, database, u
         for one in followers:
             one.join(30)
     assert not any(one.is_alive() for one in followers)
+
+
+def test_a_tenant_has_only_so_many_streams_and_one_that_ends_makes_room(caller, make_caller, database, app, problem):
+    job_id = add_job(database, caller.tenant_id)
+    watcher = app.state.parts.watcher
+    before, watcher._max_streams = watcher._max_streams, 2
+    followers = [threading.Thread(target=stream, args=(caller.client, job_id)) for _ in range(2)]
+    try:
+        for one in followers:
+            one.start()
+        until(lambda: watcher._streams[caller.tenant_id] == 2, seconds=60)
+        headers = {"Accept": "text/event-stream"}
+        path = f"/v1/jobs/{job_id}/events"
+        assert problem(caller.client.get(path, headers=headers), 429)["code"] == "too_many_streams"
+        assert caller.client.get(path).status_code == 200  # a list is no stream
+        other = make_caller()
+        watcher.check_room(other.tenant_id)
+    finally:
+        move(database, job_id, "cancelled")
+        for one in followers:
+            one.join(30)
+        watcher._max_streams = before
+    until(lambda: caller.tenant_id not in watcher._streams, seconds=60)
 
 
 def test_events_of_a_job_come_in_the_order_of_their_commits(caller, database):

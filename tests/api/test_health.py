@@ -6,6 +6,7 @@ import time
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from api.app import create_app
 from modelwright.server.postgres import PostgresServer
@@ -15,6 +16,7 @@ from services.config import load_settings
 from services.db.engine import Database
 from services.db.migrate import migrate
 from services.identifiers import new_id
+from services.telemetry.counters import note_seen
 from services.tenants import service as tenants
 from tests.api.server import serving
 from tests.factories import add_job
@@ -58,11 +60,16 @@ def words(answer):
 
 
 def test_a_healthy_service_says_so(own):
-    client, _, _ = own
+    client, database, _ = own
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert ready.json()["components"]["scheduler"]["detail"].startswith("No scheduler was ever seen")
+    with database.session() as session:
+        note_seen(session, part="scheduler")
     assert client.get("/healthz").json() == {"status": "ok"}
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ok")
-    assert words(ready) == {"database": "ok", "redis": "ok", "workers": "ok"}
+    assert words(ready) == {"database": "ok", "redis": "ok", "workers": "ok", "scheduler": "ok"}
 
 
 def test_redis_away_is_degraded_and_back_is_ok(own, servers):
@@ -70,9 +77,20 @@ def test_redis_away_is_degraded_and_back_is_ok(own, servers):
     servers[1].kill()
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
-    assert words(ready) == {"database": "ok", "redis": "degraded", "workers": "ok"}
+    assert words(ready) == {"database": "ok", "redis": "degraded", "workers": "ok", "scheduler": "ok"}
     servers[1].start()
     assert words(client.get("/readyz"))["redis"] == "ok"
+
+
+def test_a_scheduler_that_is_no_longer_seen_is_told(own):
+    client, database, _ = own
+    with database.session() as session:
+        session.execute(text("UPDATE service_part SET seen_at = now() - interval '40 s'"))
+    ready = client.get("/readyz")
+    assert (ready.status_code, words(ready)["scheduler"]) == (200, "degraded")
+    with database.session() as session:
+        note_seen(session, part="scheduler")
+    assert words(client.get("/readyz"))["scheduler"] == "ok"
 
 
 def test_jobs_that_nobody_takes_are_told(own, monkeypatch):
