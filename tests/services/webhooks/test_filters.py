@@ -15,4 +15,4 @@ def test_every_event_that_the_code_writes_can_be_asked_for():
             written |= set(
                 re.findall(r'add_event\(\s*session,\s*\w+,\s*"(job\.\w+)"', file.read_text(encoding="utf-8"))
             )
-    assert written == set(JOB_EVENTS)
+    assert written <= set(JOB_EVENTS)
