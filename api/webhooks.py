@@ -56,7 +56,7 @@ def create_webhook(
     """Have events of your jobs sent to an https address, signed as Standard Webhooks 1.0 says.
 
     Each event comes at least once, with its id as `webhook-id`, whatever happens here meanwhile; a receiver that fails
-    is tried again over 30 hours. An address that the operator does not allow, or that leads to an inner one, answers
+    is tried again over 32 hours. An address that the operator does not allow, or that leads to an inner one, answers
     422 `url_not_allowed`, and nothing was sent there.
     """
     made = service.create(

@@ -64,7 +64,7 @@ class Settings:
     webhook_hosts: tuple[str, ...] = ()  # no host: nothing is sent; "*" is every public one
     webhook_timeout_seconds: float = 5.0
     webhook_retry_seconds: float = 5.0
-    webhook_give_up_seconds: float = 30 * 3600.0
+    webhook_give_up_seconds: float = 32 * 3600.0
     webhook_disable_seconds: float = 5 * 86_400.0
     max_tenant_webhooks: int = 100
     max_tenant_streams: int = 1_000  # in one API process
@@ -167,7 +167,7 @@ def _telling(source: Mapping[str, str]) -> dict[str, Any]:
         "otlp_endpoint": source.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         "webhook_hosts": _list(source, "MODELWRIGHT_WEBHOOK_HOSTS"),
         "webhook_retry_seconds": _number(source, "MODELWRIGHT_WEBHOOK_RETRY_SECONDS", 5.0),
-        "webhook_give_up_seconds": _number(source, "MODELWRIGHT_WEBHOOK_GIVE_UP_SECONDS", 30 * 3600.0),
+        "webhook_give_up_seconds": _number(source, "MODELWRIGHT_WEBHOOK_GIVE_UP_SECONDS", 32 * 3600.0),
         "webhook_disable_seconds": _number(source, "MODELWRIGHT_WEBHOOK_DISABLE_SECONDS", 5 * 86_400.0),
         "max_tenant_webhooks": int(_number(source, "MODELWRIGHT_MAX_TENANT_WEBHOOKS", 100)),
         "max_tenant_streams": int(_number(source, "MODELWRIGHT_MAX_TENANT_STREAMS", 1_000)),

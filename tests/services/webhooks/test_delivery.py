@@ -186,7 +186,7 @@ def test_when_an_outage_ends_nothing_waits_for_its_next_try(world, receiver):
     assert receiver.events[0]["job_id"] == job_id
 
 
-def test_pauses_grow_to_hours_and_after_thirty_an_event_is_given_up(world, receiver):
+def test_pauses_grow_to_hours_and_in_the_end_an_event_is_given_up(world, receiver):
     webhook_id = world.webhook(receiver.url)
     patient = replace(world.settings, webhook_retry_seconds=5.0)
     receiver.down = True
@@ -211,7 +211,7 @@ def test_pauses_grow_to_hours_and_after_thirty_an_event_is_given_up(world, recei
     waited = pauses[1:-1]
     assert all(later > before for before, later in itertools.pairwise(waited[:12]))
     assert max(waited) <= 6 * 3600 * 1.2
-    assert 24 * 3600 < sum(waited) < 31 * 3600
+    assert 24 * 3600 < sum(waited) < 32 * 3600
 
 
 def test_a_webhook_that_fails_for_days_is_switched_off_and_the_others_are_told(world, receiver):
