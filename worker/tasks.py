@@ -8,7 +8,13 @@ import os
 from collections.abc import Callable
 from functools import cache
 
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from services import failpoints
 from services.db.engine import Database
@@ -58,9 +64,15 @@ def run_fetches() -> None:
     _fetcher().tick()
 
 
+@setup_logging.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _log_as_we_do(**_: object) -> None:
+    """Keep Celery from setting up logs: it would take everything below a warning from ours."""
+    configure_logging(settings.log_level)
+    logging.getLogger("celery").setLevel(logging.WARNING)  # a line or two for every ring and every recovery
+
+
 @worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _prepare(**_: object) -> None:
-    configure_logging(settings.log_level)
     failpoints.arm(settings.failpoint)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     _worker_ids.append(new_id("wrk"))

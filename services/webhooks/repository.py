@@ -26,9 +26,13 @@ def find_by_url(session: Session, *, tenant_id: str, url: str) -> Webhook | None
     return session.scalar(query.order_by(Webhook.id).limit(1))
 
 
-def count(session: Session, *, tenant_id: str) -> int:
-    """Return how many webhooks a tenant has, counted by one at a time: the tenant's others wait."""
+def lock(session: Session, *, tenant_id: str) -> None:
+    """Let nobody else make a webhook for a tenant until the transaction ends."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"webhooks/{tenant_id}", 0))))
+
+
+def count(session: Session, *, tenant_id: str) -> int:
+    """Return how many webhooks a tenant has."""
     return session.scalar(select(func.count()).where(Webhook.tenant_id == tenant_id)) or 0
 
 

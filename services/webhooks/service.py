@@ -192,13 +192,22 @@ def attach(session: Session, job: Job, *, wanted: JobWebhook | None, settings: S
         return
     job.webhook_id, job.webhook_events = wanted.id, wanted.events
     if wanted.url is not None:
-        found = repository.find_by_url(session, tenant_id=job.tenant_id, url=wanted.url)
-        job.webhook_id = (found or _insert(session, job.tenant_id, wanted.url, [], settings)).id
+        job.webhook_id = _of_address(session, job.tenant_id, wanted.url, settings).id
+
+
+def _of_address(session: Session, tenant_id: str, url: str, settings: Settings) -> Webhook:
+    """Return the tenant's webhook with this address; of requests that bring a new one at once, one makes it."""
+    found = repository.find_by_url(session, tenant_id=tenant_id, url=url)
+    if found is None:
+        repository.lock(session, tenant_id=tenant_id)
+        found = repository.find_by_url(session, tenant_id=tenant_id, url=url)
+    return found or _insert(session, tenant_id, url, [], settings)
 
 
 def _insert(  # noqa: PLR0917 - the columns of a row
     session: Session, tenant_id: str, url: str, events: list[str], settings: Settings, secret: str | None = None
 ) -> Webhook:
+    repository.lock(session, tenant_id=tenant_id)
     if repository.count(session, tenant_id=tenant_id) >= settings.max_tenant_webhooks:
         raise QuotaExceeded(
             f"{settings.max_tenant_webhooks} webhooks are the limit of a tenant.", hint="Delete one that is not needed."

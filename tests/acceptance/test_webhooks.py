@@ -121,17 +121,19 @@ def test_one_job_is_told_alike_by_list_waiting_stream_and_webhook(world: World, 
     states = [event["data"]["state"] for event in listed if event["type"] == "job.state_changed"]
     assert states == ["queued", "starting", "running", "succeeded"]
     assert [one["state"] for one in by_waiting] == states
-    _logs_tell_of_it(stack, job_id, request_id)
+    until(lambda: "attempt settled" in _lines(stack, job_id), seconds=60, what=stack.logs)
+    _logs_tell_of_it(_lines(stack, job_id), request_id)
     _a_trace_leads_from_the_post_to_the_last_step(world, job_id)
 
 
-def _logs_tell_of_it(stack: Stack, job_id: str, request_id: str) -> None:
-    lines = []
-    for file in sorted(stack.directory.glob("*.log")):
-        for text in file.read_text().splitlines():
-            if text.startswith("{"):
-                lines.append(json.loads(text))
-    mine = {line["message"]: line for line in lines if line.get("job_id") == job_id}
+def _lines(stack: Stack, job_id: str) -> dict[str, dict[str, Any]]:
+    """Return what every process has written about a job, by message."""
+    texts = [text for file in stack.directory.glob("*.log") for text in file.read_text().splitlines(keepends=True)]
+    lines = [json.loads(text) for text in texts if text.startswith("{") and text.endswith("}\n")]
+    return {line["message"]: line for line in lines if line.get("job_id") == job_id}
+
+
+def _logs_tell_of_it(mine: dict[str, dict[str, Any]], request_id: str) -> None:
     assert {"job queued", "attempt begins", "attempt settled"} <= mine.keys()
     assert mine["job queued"]["request_id"] == request_id
     assert (mine["attempt begins"]["attempt"], mine["attempt begins"]["epoch"]) == (1, 1)
@@ -146,10 +148,14 @@ def _a_trace_leads_from_the_post_to_the_last_step(world: World, job_id: str) -> 
     def attempts() -> list[Any]:
         return [span for _, span in world.spans if span.name == "job.attempt" and about(span)["job_id"] == job_id]
 
+    def trace_of(attempt: Any) -> dict[str, Any]:
+        return {span.name: span for _, span in world.spans if span.trace_id == attempt.trace_id}
+
     until(attempts, seconds=60, what=world.stack.logs)
     [attempt] = attempts()
-    trace = {span.name: span for _, span in world.spans if span.trace_id == attempt.trace_id}
-    assert {"POST /v1/jobs", "job.loading_data", "job.training", "job.settle"} <= trace.keys()
+    expected = {"POST /v1/jobs", "job.loading_data", "job.training", "job.settle"}
+    until(lambda: expected <= trace_of(attempt).keys(), seconds=60, what=lambda: str(trace_of(attempt).keys()))
+    trace = trace_of(attempt)
     assert attempt.parent_span_id == trace["POST /v1/jobs"].span_id
     training = trace["job.training"]
     assert training.parent_span_id == attempt.span_id

@@ -1,6 +1,7 @@
 """Webhooks over HTTP: off by default; where a host is allowed, one is created, changed, tested, looked at, deleted."""
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -193,6 +194,14 @@ def test_a_jobs_address_becomes_one_webhook_for_all_jobs_that_name_it(client, al
     assert [one["job_id"] for one in told] == [third["id"], second["id"], first["id"]]
     events = client.get(f"/v1/jobs/{first['id']}/events").json()["data"]
     assert told[-1]["id"] == events[0]["id"]
+
+
+def test_jobs_that_bring_one_new_address_at_once_make_one_webhook(client, allowed):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: client.post("/v1/jobs", json={**JOB, "webhook": URL}), range(16)))
+    assert [answer.status_code for answer in answers] == [201] * 16
+    [webhook] = client.get("/v1/webhooks").json()["data"]
+    assert {answer.json()["webhook"]["id"] for answer in answers} == {webhook["id"]}
 
 
 @pytest.mark.usefixtures("allowed")
