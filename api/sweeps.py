@@ -84,7 +84,9 @@ def create_sweep(
     cost a worker. Pointers that lead nowhere and values that a field never takes are refused here, all at once.
     """
     if query.validate_only:
-        report = service.validate(session, tenant_id=caller.tenant_id, body=body, preflight=parts.preflight)
+        report = service.validate(
+            session, tenant_id=caller.tenant_id, body=body, preflight=parts.preflight, settings=parts.settings
+        )
         return json_answer(report)
     made = service.create(
         session,

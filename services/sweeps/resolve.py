@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from services.config import Settings
 from services.errors import InvalidRequest, Problem
 from services.jobs.service import plan_request
 from services.preflight import Preflight
@@ -19,10 +20,11 @@ from services.sweeps.space import Dimension, dimensions, size
 from services.sweeps.values import check_values
 from services.training.plan_checks import watchable
 from services.training.problems import nearest, problems_from
+from services.webhooks.service import check_job_webhook
 
 
 def resolve(
-    session: Session, tenant_id: str, body: dict[str, Any], preflight: Preflight
+    session: Session, tenant_id: str, body: dict[str, Any], preflight: Preflight, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the sweep with every default filled in and its seed chosen, and the preflight report of its base.
 
@@ -44,6 +46,7 @@ def resolve(
     try:
         plan = plan_request(session, tenant_id=tenant_id, body=base, preflight=preflight)
         report = plan.report
+        check_job_webhook(session, tenant_id=tenant_id, wanted=plan.request.webhook, settings=settings)
         problems += _check_asha(request, watchable(plan.resolved["training"]))
     except InvalidRequest as error:
         problems += [_of_base(problem) for problem in error.problems]

@@ -60,7 +60,7 @@ def create(
         answer = idempotency.find_replay(session, tenant_id=tenant_id, key=idempotency_key, body=asked)
         if answer is not None:
             return Creation(answer, replayed=True)
-    resolved, _ = resolve(session, tenant_id, body, preflight)
+    resolved, _ = resolve(session, tenant_id, body, preflight, settings)
     _check_quota(session, tenant_id, settings)
     sweep = Sweep(
         id=new_row_id(session, "swp"), tenant_id=tenant_id, name=body.get("name"), request=body, resolved=resolved
@@ -74,13 +74,15 @@ def create(
     return Creation(view, replayed=False)
 
 
-def validate(session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight) -> dict[str, Any]:
+def validate(
+    session: Session, *, tenant_id: str, body: dict[str, Any], preflight: Preflight, settings: Settings
+) -> dict[str, Any]:
     """Check a sweep as `create` does, and return what it would try and the preflight report of its base.
 
     Raises:
         InvalidRequest, Unavailable: as `create`.
     """
-    resolved, report = resolve(session, tenant_id, body, preflight)
+    resolved, report = resolve(session, tenant_id, body, preflight, settings)
     return {"object": "sweep_validation", "valid": True, "resolved": resolved, "preflight": report}
 
 

@@ -16,7 +16,7 @@ SEEDS = {"/training/seed": {"int": [0, 2]}}
 def problems_of(rig: Rig, **members: Any) -> dict[str, str]:
     body = {"base": BASE, "space": SEEDS, "strategy": "grid", **members}
     with rig.database.session() as session, pytest.raises(InvalidRequest) as caught:
-        service.validate(session, tenant_id=rig.tenant_id, body=body, preflight=rig.preflight)
+        service.validate(session, tenant_id=rig.tenant_id, body=body, preflight=rig.preflight, settings=rig.settings)
     return {problem.pointer: problem.code for problem in caught.value.problems}
 
 
@@ -47,10 +47,15 @@ def test_a_pointer_that_leads_nowhere_is_refused(rig: Rig, pointer: str, code: s
     assert problems_of(rig, space={pointer: {"int": [1, 2]}}) == {place: code}
 
 
+def test_a_webhook_that_no_trial_could_have_is_refused_at_once(rig: Rig) -> None:
+    for webhook, code in (("https://hooks.example.com/x", "url_not_allowed"), ("whk_x", "unknown_webhook")):
+        assert set(problems_of(rig, base={**BASE, "webhook": webhook}).values()) == {code}
+
+
 def test_nearest_names_are_told(rig: Rig) -> None:
     body = {"base": BASE, "strategy": "grid", "space": {"/training/optimizer/weight_decy": {"choice": [0.0, 0.1]}}}
     with rig.database.session() as session, pytest.raises(InvalidRequest) as caught:
-        service.validate(session, tenant_id=rig.tenant_id, body=body, preflight=rig.preflight)
+        service.validate(session, tenant_id=rig.tenant_id, body=body, preflight=rig.preflight, settings=rig.settings)
     assert caught.value.problems[0].hint == "Did you mean 'weight_decay'?"
     assert problems_of(rig, base={**BASE, "model": WIDTHS}, space={"/model/model/frist": {"int": [1, 2]}}) == {
         "/space/~1model~1model~1frist": "unknown_pointer"
@@ -128,7 +133,9 @@ def test_limits_and_conflicts(rig: Rig) -> None:
 def test_what_is_left_open_is_filled_in(rig: Rig) -> None:
     body = {"base": BASE, "space": {LR: {"log_uniform": [0.1, 1]}}, "asha": {"min_epochs": 2}}
     with rig.database.session() as session:
-        found = service.validate(session, tenant_id=rig.tenant_id, body=body, preflight=rig.preflight)["resolved"]
+        found = service.validate(
+            session, tenant_id=rig.tenant_id, body=body, preflight=rig.preflight, settings=rig.settings
+        )["resolved"]
     assert (found["strategy"], found["points"], found["budget"]["trials"]) == ("tpe", None, 20)
     assert found["objective"] == {"metric": "validation/loss", "mode": "min"}
     assert found["asha"] | found["objective"] == found["asha"]
