@@ -135,7 +135,9 @@ TABLE: dict[int, tuple[str, list[str]]] = {
         "webhook receiver down",
         [
             "tests/services/webhooks/test_delivery.py"
-            "::test_a_receiver_that_was_down_gets_everything_later_in_order_with_the_same_ids"
+            "::test_a_receiver_that_was_down_gets_everything_later_in_order_with_the_same_ids",
+            "tests/acceptance/test_webhooks.py"
+            "::test_a_receiver_that_is_down_delays_no_job_and_gets_the_same_events_later",
         ],
     ),
     20: (
