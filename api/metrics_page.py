@@ -57,7 +57,7 @@ router = APIRouter(tags=["service"], dependencies=[Depends(operator), Depends(no
             "process.",
             "content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}},
         },
-        **problems(401, 403, 422, 503),
+        **problems(401, 422, 503),
     },
 )
 def prometheus(request: Request, parts: ServiceParts) -> Response:

@@ -57,6 +57,8 @@ _VIEWS = (
     worker_views,
 )
 _PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
+_OPERATORS = frozenset({"/metrics"})
+"""For who runs the service: no key of a tenant opens these."""
 _DESCRIPTION = """POST a model, get it trained.
 
 Send a model as JSON (it becomes a `torch.nn.Module`), name its data and a plan; follow the job; download the weights as
@@ -149,11 +151,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
     components = document.setdefault("components", {})
     components["schemas"] = {**components.get("schemas", {}), **_schemas()}
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "mw_…"}}
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "bearerFormat": "mw_…"},
+        "operator": {"type": "http", "scheme": "bearer", "description": "`MODELWRIGHT_METRICS_TOKEN`."},
+    }
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            operation["security"] = [] if path in _PUBLIC else [{"key": []}]
-            if path not in _PUBLIC:
+            operation["security"] = [] if path in _PUBLIC else [{"operator" if path in _OPERATORS else "key": []}]
+            if path not in _PUBLIC | _OPERATORS:
                 operation["responses"] = _admission(operation["responses"], needed(f"{method.upper()} {path}"))
     add_links(document)
     return document
