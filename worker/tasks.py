@@ -73,6 +73,7 @@ def _log_as_we_do(**_: object) -> None:
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def _prepare(**_: object) -> None:
+    configure_logging(settings.log_level)  # comes before Celery asks for it
     failpoints.arm(settings.failpoint)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     _worker_ids.append(new_id("wrk"))

@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 
 _JOBS = text(
     """
-    SELECT state, count(*), max(extract(epoch FROM now() - created_at)), 0.0 FROM job WHERE state = 'queued' GROUP BY 1
+    SELECT state, count(*), max(extract(epoch FROM now() - greatest(created_at, start_after)))
+           FILTER (WHERE held_until IS NULL), 0.0
+    FROM job WHERE state = 'queued' GROUP BY 1
     UNION ALL
     SELECT state, count(*), NULL, coalesce(sum((progress ->> 'steps_per_second')::float8), 0.0)
     FROM job WHERE lease_expires_at IS NOT NULL GROUP BY 1
