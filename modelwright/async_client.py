@@ -158,6 +158,17 @@ class AsyncClient:
     usage = _awaited(Client.usage)
     audit = _iterated(Client.audit)
 
+    create_webhook = _awaited(Client.create_webhook)
+    webhooks = _iterated(Client.webhooks)
+    get_webhook = _awaited(Client.get_webhook)
+    change_webhook = _awaited(Client.change_webhook)
+    delete_webhook = _awaited(Client.delete_webhook)
+    rotate_webhook_secret = _awaited(Client.rotate_webhook_secret)
+    test_webhook = _awaited(Client.test_webhook)
+    webhook_deliveries = _iterated(Client.webhook_deliveries)
+    get_webhook_delivery = _awaited(Client.get_webhook_delivery)
+    redeliver = _awaited(Client.redeliver)
+
     create_model = _awaited(Client.create_model)
     validate_model = _awaited(Client.validate_model)
     get_model = _awaited(Client.get_model)
