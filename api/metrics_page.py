@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.responses import PlainTextResponse
 
 from api.dependencies import ServiceParts, bearer
 from api.http_metrics import HttpMetrics
@@ -51,11 +52,12 @@ router = APIRouter(tags=["service"], dependencies=[Depends(operator), Depends(no
 @router.get(
     "/metrics",
     summary="Numbers for Prometheus",
+    response_class=PlainTextResponse,
     responses={
         200: {
             "description": "Of all tenants together, from PostgreSQL; `modelwright_http_*` and `process_*` of this "
             "process.",
-            "content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+            "content": {"text/plain": {"example": _EXAMPLE}},
         },
         **problems(401, 422, 503),
     },

@@ -183,6 +183,7 @@ def test_a_receiver_that_is_down_delays_no_job_and_gets_the_same_events_later(wo
     until(lambda: {one["state"] for one in tried()} == {"succeeded"}, seconds=60, what=stack.logs)
 
 
+@pytest.mark.chaos
 def test_a_scheduler_that_dies_leaves_its_deliveries_to_the_next(world: World, receiver: Receiver) -> None:
     stack = world.stack
     receiver.hold = threading.Event()
@@ -204,8 +205,9 @@ def test_a_scheduler_that_dies_leaves_its_deliveries_to_the_next(world: World, r
     until(lambda: {*states} <= {event["id"] for event in told(receiver, job_id)}, seconds=90, what=stack.logs)
 
 
-def test_the_operator_sees_it_in_numbers_and_the_health(world: World) -> None:
+def test_the_operator_sees_it_in_numbers_and_the_health(world: World, receiver: Receiver) -> None:
     stack = world.stack
+    stack.wait(stack.submit(digits_job(1, webhook=receiver.url)))
     until(lambda: stack.client.get("/readyz").json()["components"]["scheduler"]["status"] == "ok", seconds=60)
 
     def numbers() -> str:

@@ -11,7 +11,14 @@ from api.dependencies import changing, looking
 from services.identifiers import new_id
 from services.tenants.scopes import EVERYTHING, SCOPES
 
-PUBLIC = {"GET /healthz", "GET /readyz", "GET /openapi.json", "GET /metrics"}
+PUBLIC = {
+    "GET /healthz",
+    "GET /readyz",
+    "GET /openapi.json",
+    "GET /docs",
+    "GET /docs/{name}",
+    "GET /metrics",
+}
 """What no key opens or closes; the last is for the operator's token, see its own tests."""
 
 
