@@ -248,6 +248,7 @@ class Trainer:
 
     def _test(self) -> None:
         if len(self.parts["test"]):
+            self.recorder.flush(self.step)  # what was measured in a phase is reported in it
             self.line.emit({"event": "phase", "phase": "evaluating"})
             self._evaluate("test")
 

@@ -37,6 +37,13 @@ def test_every_step_has_its_loss_its_rates_and_in_a_short_run_its_norm(line):
     assert sorted(line.series("validation/loss")) == [4, 8, 12]
 
 
+def test_what_was_measured_in_a_phase_is_reported_in_it_however_short_the_run(line):
+    at = line.events.index({"event": "phase", "phase": "evaluating"})
+    training = [event for event in line.events[:at] if event["event"] == "metrics"]
+    assert [event["step"] for event in training if "first_step_at" in event]
+    assert training[-1]["series"]["train/loss"]["steps"][-1] == 12
+
+
 def test_speed_and_memory_have_names_and_units_and_are_no_part_of_a_checkpoint(line):
     series = {name for event in line.of("metrics") for name in event["series"] if name.startswith("system/")}
     assert series == {
