@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from services.definition.problems import Place
 from services.errors import InvalidRequest, Problem
 from services.modules.data.transforms import Run, Transforms
-from services.training.problems import escape
 
 _ROWS = 2
 _SHOWN_CHARACTERS = 300
@@ -44,7 +44,7 @@ def _trouble(name: str, one: Mapping[str, Any]) -> Problem | None:
             raise
         except Exception as error:  # noqa: BLE001 - kornia says in many ways what it does not take
             words = " ".join(str(error).split())[:_SHOWN_CHARACTERS]
-            pointer = f"/data/features/{escape(name)}/image/transforms/{index}"
+            pointer = Place("/data/features").child(name, "image", "transforms", index).pointer
             hint = f"GET /v1/catalog/{transform['type']} has its arguments; images are floats from 0 to 1."
             return Problem("invalid_argument", f"{transform['type']}: {words}", pointer, hint)
     return None
