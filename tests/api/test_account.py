@@ -198,7 +198,7 @@ def test_the_operator_is_in_the_log_without_a_key(make_caller, database, api_set
     ("query", "code"),
     [
         ("status=1", "out_of_range"),
-        ("created_after=yesterday", "datetime_from_date_type"),
+        ("created_after=yesterday", "datetime_type"),
         ("after=x", "invalid_cursor"),
         ("x=1", "extra_forbidden"),
     ],

@@ -9,6 +9,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,15 @@ from tests.stack import ROOT, Stack, digits_job, family, until
 pytestmark = pytest.mark.timeout(400)  # a busy machine takes a minute to import torch in each worker
 
 PACKAGES = ("api", "services", "worker")
-FAST = {
-    ("after_claim", "kill"),
-    ("in_metrics", "stop"),
-}
-"""What `make test` tries; the others are for `make chaos`."""
 
 
+@cache
 def points() -> list[str]:
     """Return the names of all failpoints, from the source."""
     found = []
     for file in sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        text = file.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "hit(" in text else ():
             if isinstance(node, ast.Call) and _name(node.func) in ("hit", "failpoints.hit"):
                 found.append(ast.literal_eval(node.args[0]))
     return found
@@ -47,12 +45,7 @@ def _name(node: ast.expr) -> str:
 
 
 def cases() -> list[Any]:
-    slow = [pytest.mark.chaos]
-    return [
-        pytest.param(name, action, marks=[] if (name, action) in FAST else slow, id=f"{name}-{action}")
-        for name in points()
-        for action in failpoints.ACTIONS
-    ]
+    return [pytest.param(name, action, id=f"{name}-{action}") for name in points() for action in failpoints.ACTIONS]
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +72,8 @@ def request(**changes: Any) -> dict[str, Any]:
     return digits_job(40, checkpoints={"every": {"epochs": 8}, "keep": 2}, **changes)
 
 
-def test_every_point_has_a_name_of_its_own_and_the_fast_ones_exist() -> None:
+def test_every_point_has_a_name_of_its_own() -> None:
     assert len(set(points())) == len(points())
-    assert {name for name, _ in FAST} <= set(points())
     assert SCENARIOS.keys() <= set(points())
 
 
@@ -93,6 +85,7 @@ def test_a_point_that_is_not_armed_does_nothing_and_an_unknown_action_is_refused
         failpoints.arm("after_claim:explode")
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(("name", "action"), cases())
 def test_the_job_succeeds_once_with_the_undisturbed_bits(
     stack: Stack, undisturbed: str, name: str, action: str

@@ -14,7 +14,11 @@ from tests.faults.jobs import assert_continuous, events, long_job, wait_for_chec
 from tests.faults.processes import frozen
 from tests.stack import Stack, digits_job
 
-pytestmark = pytest.mark.timeout(400)  # a busy machine takes a minute to import torch in each worker
+# Minutes of real processes: in the long lane.
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.timeout(400),
+]  # a busy machine takes a minute to import torch in each worker
 
 
 _FILL = [

@@ -16,7 +16,11 @@ from services.queue import Doorbell
 from tests.faults.jobs import assert_continuous, events, long_job, told, wait_for_checkpoint
 from tests.stack import Stack, digits_job, until
 
-pytestmark = pytest.mark.timeout(400)  # a busy machine takes a minute to import torch in each worker
+# Minutes of real processes: in the long lane.
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.timeout(400),
+]  # a busy machine takes a minute to import torch in each worker
 
 
 def test_a_supervisor_that_froze_and_woke_writes_nothing_more(service: Stack, undisturbed: str) -> None:
