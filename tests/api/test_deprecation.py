@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from api import errors
 from api.deprecation import deprecated
+from api.http_metrics import HttpMetrics
 from api.middleware import RequestContext
 from services.errors import NotFound
 
@@ -35,6 +36,7 @@ def retiring():
     app.include_router(router)
     app.add_middleware(RequestContext)
     errors.install(app)
+    app.state.http_metrics = HttpMetrics(app)
     return app
 
 

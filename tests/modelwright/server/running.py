@@ -63,6 +63,6 @@ class Up:
     def stop(self, number: int = signal.SIGTERM) -> int:
         family = self.family()
         self.process.send_signal(number)
-        self.process.communicate(timeout=60)
-        assert eventually(lambda: not any(is_alive(pid) for pid in family), 5), self.text
+        self.process.communicate(timeout=120)
+        assert eventually(lambda: not any(is_alive(pid) for pid in family), 15), self.text
         return self.process.returncode

@@ -111,6 +111,7 @@ def test_a_worker_that_dies_takes_its_children_along_and_is_replaced(up):
     assert eventually(lambda: not any(is_alive(pid) for pid in children), 5)
 
 
+@pytest.mark.timeout(400)  # three starts and two stops of everything: most of a minute alone, minutes beside others
 def test_after_a_kill_the_next_start_has_yesterdays_jobs_and_key_and_after_term_too(up):
     key = up.credentials["api_key"]
     with up.client() as client:
@@ -119,7 +120,7 @@ def test_after_a_kill_the_next_start_has_yesterdays_jobs_and_key_and_after_term_
     family = up.family()
     up.process.kill()
     up.process.communicate()
-    assert eventually(lambda: not any(is_alive(pid) for pid in family), 10)
+    assert eventually(lambda: not any(is_alive(pid) for pid in family), 30)
 
     again = Up(up.directory).ready()
     with again.client() as client:
