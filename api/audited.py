@@ -66,7 +66,7 @@ async def _note_refusal(request: Request, error: Exception) -> None:
 def _deed(request: Request, status: int, code: str | None, object_id: str | None) -> Deed:
     principal = request.state.principal
     action = request.app.state.actions[request.scope["endpoint"]]
-    return Deed(principal.tenant_id, principal.key_id, action, object_id, status, code, logs.request_id.get())
+    return Deed(principal.tenant_id, principal.key_id, action, object_id, status, code, logs.request_id())
 
 
 def _write(request: Request, deed: Deed, session: Session | None) -> None:

@@ -97,7 +97,7 @@ def problem(
         "status": int(status),
         "detail": detail,
         "code": code,
-        "request_id": logs.request_id.get(),
+        "request_id": logs.request_id(),
         "errors": problems or [],
         **(extensions or {}),
     }

@@ -1,16 +1,15 @@
-"""Log lines of the API process: those of every process, with the request they belong to."""
+"""Log lines of the API process: those of every process, and uvicorn's among them."""
 
 from __future__ import annotations
 
 import logging
-from contextvars import ContextVar
 
-from services.logging import JsonFormatter, configure_logging
+from services.logging import configure_logging, ids
 
-__all__ = ["JsonFormatter", "configure", "request_id"]
 
-request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The request that this task or thread works for."""
+def request_id() -> str | None:
+    """Return the request that this task or thread works for."""
+    return ids.get().get("request_id")
 
 
 def configure(level: str) -> None:

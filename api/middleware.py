@@ -12,7 +12,6 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import logs
 from api.deprecation import announcements
 from api.errors import internal_error
 from api.metering import rate_headers
@@ -38,7 +37,6 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(_request_id(scope), send, scope.setdefault("state", {}))
-        token = logs.request_id.set(exchange.request_id)
         inner = _head_as_get(scope)
         with about(request_id=exchange.request_id), tracing.span("HTTP", parent=_traceparent(scope)) as span:
             try:
@@ -54,7 +52,6 @@ class RequestContext:
                 )
                 span.name(f"{scope['method']} {route}")
                 span.note(**{"http.response.status_code": exchange.status, "request_id": exchange.request_id})
-                logs.request_id.reset(token)
 
 
 class _Exchange:

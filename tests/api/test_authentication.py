@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from api.logs import JsonFormatter
 from services.identifiers import new_id
+from services.logging import JsonFormatter
 from services.tenants import keys, service
 from tests.factories import add_job
 
