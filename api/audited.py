@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import logs
@@ -45,7 +46,11 @@ class AuditedRoute(APIRoute):
                 await _note_refusal(request, error)
                 raise
             deed = _deed(request, response.status_code, None, _object_id(request, response))
-            await run_in_threadpool(_write, request, deed, getattr(request.state, "session", None))
+            session = getattr(request.state, "session", None)
+            if session is None:
+                await run_in_threadpool(_write, request, deed)
+            else:
+                await _at_once(partial(record, session, deed))
             return response
 
         return audited
@@ -58,7 +63,9 @@ async def _note_refusal(request: Request, error: Exception) -> None:
     status, code = code_of(error)
     deed = _deed(request, status, code, _path_id(request))
     try:
-        await run_in_threadpool(_write, request, deed, None)
+        if (session := getattr(request.state, "session", None)) is not None:
+            await _at_once(session.rollback)  # what it did is undone anyway, and the entry needs a connection
+        await run_in_threadpool(_write, request, deed)
     except SQLAlchemyError as failure:
         log.warning("refusal not written down: %s", type(failure).__name__, extra={"action": deed.action})
 
@@ -69,12 +76,14 @@ def _deed(request: Request, status: int, code: str | None, object_id: str | None
     return Deed(principal.tenant_id, principal.key_id, action, object_id, status, code, logs.request_id())
 
 
-def _write(request: Request, deed: Deed, session: Session | None) -> None:
-    if session is not None:
+async def _at_once(call: Callable[[], None]) -> None:
+    """Call in a thread beside the pool's: all of those may be waiting for the connection that the request holds."""
+    await to_thread.run_sync(call, limiter=CapacityLimiter(1))
+
+
+def _write(request: Request, deed: Deed) -> None:
+    with request.app.state.parts.database.session() as session:
         record(session, deed)
-        return
-    with request.app.state.parts.database.session() as own:
-        record(own, deed)
 
 
 def _object_id(request: Request, response: Response) -> str | None:
