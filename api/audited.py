@@ -17,6 +17,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from api import logs
 from api.errors import code_of
@@ -58,8 +59,8 @@ class AuditedRoute(APIRoute):
 
 async def _note_refusal(request: Request, error: Exception) -> None:
     """Write down what was refused; not being able to is no reason to answer something else."""
-    if isinstance(error, RateLimited) or not hasattr(request.state, "principal"):
-        return  # a flood must not fill the log, and who has no key belongs to nobody
+    if isinstance(error, RateLimited | ClientDisconnect) or not hasattr(request.state, "principal"):
+        return  # a flood must not fill the log, who went away was told nothing, who has no key belongs to nobody
     status, code = code_of(error)
     deed = _deed(request, status, code, _path_id(request))
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -21,7 +21,7 @@ from api import logs
 from api.draining import DrainingResponse
 from api.query import query_problems
 from services import errors
-from services.db.engine import is_full
+from services.db.engine import is_full, is_outage
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 def install(app: FastAPI) -> None:
     """Make ``app`` answer every error as a problem; what is left over is answered by `api.middleware`."""
     app.add_exception_handler(errors.ModelwrightError, _on_ours)
-    app.add_exception_handler(RequestValidationError, _on_invalid_parameters)
+    app.add_exception_handler(RequestValidationError, _on_ours)
     app.add_exception_handler(HTTPException, _on_router)
     app.add_exception_handler(ClientDisconnect, _on_client_gone)
     app.add_exception_handler(DBAPIError, _on_database)
@@ -119,18 +119,25 @@ def status_of(error: errors.ModelwrightError) -> HTTPStatus:
 
 def code_of(error: Exception) -> tuple[int, str]:
     """Return the status and the code with which an error will be answered."""
+    known = _told(error)
+    status = HTTPStatus.INTERNAL_SERVER_ERROR if known is None else status_of(known)
+    return status, "internal_error" if known is None or status is HTTPStatus.INTERNAL_SERVER_ERROR else known.code
+
+
+def _told(error: Exception) -> errors.ModelwrightError | None:
+    """Return what a client is told of an error; None where nothing: then it is a failure of ours."""
     if isinstance(error, RequestValidationError):
-        return HTTPStatus.UNPROCESSABLE_ENTITY, query_problems(error.errors())[0].code
-    if isinstance(error, errors.ModelwrightError):
-        status = status_of(error)
-        return status, "internal_error" if status is HTTPStatus.INTERNAL_SERVER_ERROR else error.code
-    if _is_outage(error):
-        return HTTPStatus.SERVICE_UNAVAILABLE, errors.Unavailable.code
-    return HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error"
+        return errors.InvalidRequest(query_problems(error.errors()))
+    if isinstance(error, DBAPIError) and is_outage(error):
+        return errors.StorageFull() if is_full(error) else errors.Unavailable()
+    if isinstance(error, PoolTimeout):
+        return errors.Unavailable()
+    return error if isinstance(error, errors.ModelwrightError) else None
 
 
-async def _on_ours(_: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.ModelwrightError)  # noqa: S101 - the registration above says so
+async def _on_ours(_: Request, raised: Exception) -> Response:
+    error = _told(raised)
+    assert error is not None  # noqa: S101 - the registration above says so
     status = status_of(error)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("%s: %s", error.code, error.detail, exc_info=error)
@@ -145,11 +152,6 @@ async def _on_ours(_: Request, error: Exception) -> Response:
         # Whoever still sends would see a reset, not this answer, if the socket closed on unread data.
         draining=isinstance(error, errors.BodyTooLarge | BodyTimeout),
     )
-
-
-async def _on_invalid_parameters(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101
-    return await _on_ours(request, errors.InvalidRequest(query_problems(error.errors())))
 
 
 async def _on_router(request: Request, error: Exception) -> Response:
@@ -169,17 +171,11 @@ async def _on_client_gone(_: Request, __: Exception) -> Response:
 
 async def _on_database(request: Request, error: Exception) -> Response:
     """PostgreSQL away is an outage, not a bug: 503. Anything else that it refuses is a bug of ours."""
-    if _is_outage(error):
+    if _told(error) is not None:
         log.warning("database away: %s", str(error).split("\n", 1)[0])
-        full = isinstance(error, DBAPIError) and is_full(error)
-        return await _on_ours(request, errors.StorageFull() if full else errors.Unavailable())
+        return await _on_ours(request, error)
     log.error("database: %s", type(error).__name__, exc_info=error)
     return internal_error()
-
-
-def _is_outage(error: Exception) -> bool:
-    lost = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
-    return lost or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _listed(error: errors.ModelwrightError) -> list[dict[str, Any]]:
