@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from api.dependencies import Parts, Reader, ServiceParts, authenticated
 from api.history_views import EventList
@@ -20,6 +20,7 @@ from api.http_metrics import HttpMetrics
 from api.openapi import answer, problems
 from api.query import PageQuery
 from api.responses import accepted, list_answer
+from api.watching import Watcher
 from services.errors import ModelwrightError
 from services.jobs import events
 from services.jobs.events import News
@@ -71,27 +72,33 @@ async def list_events(  # noqa: PLR0917 - each argument is a header, a parameter
     after = last_event_id or query.after
     if not _wants_stream(request.headers.get("accept", "")):
         return await run_in_threadpool(_page, parts, caller, job_id, after, query.limit)
-    parts.watcher.check_room(caller.tenant_id)
     news = await run_in_threadpool(_begin, parts, caller, job_id, after)
     if news.complete and not news.events and after is not None:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    stream = _counted(request, parts, caller, _follow(request, parts, caller, job_id, news))
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep events back otherwise
-    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+    return _Stream(_follow(request, parts, caller, job_id, news), request, parts.watcher, caller)
 
 
-async def _counted(
-    request: Request, parts: Parts, caller: Principal, messages: AsyncGenerator[bytes]
-) -> AsyncIterator[bytes]:
-    """Yield messages while the stream counts as one of the tenant's."""
-    own: HttpMetrics = request.app.state.http_metrics
-    with parts.watcher.stream(caller.tenant_id), own.streams.track_inprogress():
-        async with aclosing(messages):
-            async for message in messages:
-                yield message
+class _Stream(StreamingResponse):
+    """Messages that count as one of the tenant's streams while they are sent; one too many is refused instead."""
+
+    def __init__(self, messages: AsyncIterator[bytes], request: Request, watcher: Watcher, caller: Principal) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep events back otherwise
+        super().__init__(messages, media_type="text/event-stream", headers=headers)
+        self._metrics: HttpMetrics = request.app.state.http_metrics
+        self._watcher = watcher
+        self._caller = caller
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the messages.
+
+        Raises:
+            TooManyStreams: the tenant has as many as it may have.
+        """
+        with self._watcher.stream(self._caller.tenant_id), self._metrics.streams.track_inprogress():
+            await super().__call__(scope, receive, send)
 
 
-async def _follow(request: Request, parts: Parts, caller: Principal, job_id: str, news: News) -> AsyncGenerator[bytes]:
+async def _follow(request: Request, parts: Parts, caller: Principal, job_id: str, news: News) -> AsyncIterator[bytes]:
     """Yield messages until the job has ended, the key is no longer good, or the service cannot look."""
     yield format_sse_event(retry=RETRY_MILLISECONDS)
     shown = None

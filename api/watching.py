@@ -52,18 +52,15 @@ class Watcher:
         self._waiting = 0
         self._looking: asyncio.Task[None] | None = None
 
-    def check_room(self, tenant_id: str) -> None:
-        """Return if the tenant may open one more stream.
+    @contextmanager
+    def stream(self, tenant_id: str) -> Iterator[None]:
+        """Count one open stream of a tenant while the block runs.
 
         Raises:
             TooManyStreams: it has as many as it may have.
         """
         if self._streams[tenant_id] >= self._max_streams:
             raise TooManyStreams(f"{self._max_streams} open streams are the limit.", hint="Close some, or list events.")
-
-    @contextmanager
-    def stream(self, tenant_id: str) -> Iterator[None]:
-        """Count one open stream of a tenant while the block runs."""
         self._streams[tenant_id] += 1
         try:
             yield

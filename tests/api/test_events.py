@@ -179,17 +179,24 @@ def test_a_tenant_has_only_so_many_streams_and_one_that_ends_makes_room(caller, 
     job_id = add_job(database, caller.tenant_id)
     watcher = app.state.parts.watcher
     before, watcher._max_streams = watcher._max_streams, 2
-    followers = [threading.Thread(target=stream, args=(caller.client, job_id)) for _ in range(2)]
+    path, headers = f"/v1/jobs/{job_id}/events", {"Accept": "text/event-stream"}
+    statuses = []
+
+    def follow():
+        with caller.client.stream("GET", path, headers=headers) as answer:
+            statuses.append(answer.status_code)
+            answer.read()
+
+    followers = [threading.Thread(target=follow) for _ in range(8)]
     try:
         for one in followers:
             one.start()
-        until(lambda: watcher._streams[caller.tenant_id] == 2, seconds=60)
-        headers = {"Accept": "text/event-stream"}
-        path = f"/v1/jobs/{job_id}/events"
+        until(lambda: len(statuses) == 8, seconds=60)
+        assert sorted(statuses) == [200] * 2 + [429] * 6  # also of those that come at once
         assert problem(caller.client.get(path, headers=headers), 429)["code"] == "too_many_streams"
         assert caller.client.get(path).status_code == 200  # a list is no stream
-        other = make_caller()
-        watcher.check_room(other.tenant_id)
+        with watcher.stream(make_caller().tenant_id):
+            pass
     finally:
         move(database, job_id, "cancelled")
         for one in followers:
