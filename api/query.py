@@ -47,9 +47,9 @@ def _split(values: object) -> object:
     if not isinstance(values, list):
         return values
     parts = [part for value in values for part in str(value).split(",")]
-    return (
-        [part for part in parts if part] if len(parts) <= _MAX_PARTS else parts
-    )  # too many are too many, empty or not
+    if len(parts) > _MAX_PARTS:
+        return parts  # too many are too many, empty or not
+    return [part for part in parts if part]
 
 
 def _time(value: object) -> object:
@@ -62,6 +62,7 @@ def _time(value: object) -> object:
 CommaSeparated = Annotated[
     list[Annotated[str, Field(max_length=200)]], BeforeValidator(_split), Field(max_length=_MAX_PARTS)
 ]
+Moment = Annotated[AwareDatetime, BeforeValidator(_time)]
 Cursor = Annotated[str | None, Field(description="The `last_id` of the page before.")]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many to return at most.")]
 
@@ -114,7 +115,7 @@ class LogsQuery(PageQuery):
 class ThingsQuery(PageQuery):
     """A list of things that were made at some time."""
 
-    created_after: Annotated[AwareDatetime, BeforeValidator(_time)] | None = Field(
+    created_after: Moment | None = Field(
         None, description="Only what was made later: RFC 3339, as in `2026-11-23T04:30:00Z`."
     )
 

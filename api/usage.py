@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.account_views import AuditList, UsageView
 from api.dependencies import Reader, ServiceParts
 from api.openapi import answer, problems
-from api.query import PageQuery, no_query
+from api.query import Moment, ThingsQuery, no_query
 from api.responses import json_answer, list_answer
 from services.audit.service import Wanted, list_entries
 from services.usage.service import get_usage
@@ -18,14 +18,13 @@ from services.usage.service import get_usage
 router = APIRouter(tags=["account"])
 
 
-class AuditQuery(PageQuery):
+class AuditQuery(ThingsQuery):
     """``GET /v1/audit``."""
 
     key_id: str | None = Field(None, max_length=80, description="Only what this key did.")
     object_id: str | None = Field(None, max_length=80, description="Only what was done to this job, model, key, ….")
     status: int | None = Field(None, ge=100, le=599, description="Only calls that got this status.")
-    created_after: AwareDatetime | None = Field(None, description="Only later entries: RFC 3339 with an offset.")
-    created_before: AwareDatetime | None = Field(None, description="Only earlier entries.")
+    created_before: Moment | None = Field(None, description="Only what was made earlier.")
 
     def wanted(self) -> Wanted:
         """Return the filters."""

@@ -199,6 +199,8 @@ def test_the_operator_is_in_the_log_without_a_key(make_caller, database, api_set
     [
         ("status=1", "out_of_range"),
         ("created_after=yesterday", "datetime_type"),
+        ("created_after=1795392000", "datetime_type"),
+        ("created_before=2026-11-23", "datetime_type"),
         ("after=x", "invalid_cursor"),
         ("x=1", "extra_forbidden"),
     ],
