@@ -11,7 +11,7 @@ from api import examples
 from api.audited import AuditedRoute
 from api.dataset_views import DatasetList, DatasetPartList, DatasetPartView, DatasetPreviewView, DatasetView
 from api.dependencies import PreparationSlot, Reader, ServiceParts, Writer, WriteSession
-from api.idempotency import REPLAYED, Acted, IdempotencyKey, act_once
+from api.idempotency import Acted, ActOnce, IdempotencyKey, made_answer
 from api.openapi import Responses, answer, bytes_request, json_request, problems
 from api.preconditions import IfMatch
 from api.query import DATASET_STATES, CompleteQuery, DatasetsQuery, PreviewQuery, no_query, unknown_states
@@ -64,10 +64,7 @@ def create_dataset(
         idempotency_key=idempotency_key,
     )
     status = HTTPStatus.CREATED if made.created else HTTPStatus.OK
-    headers = {"Location": made.dataset["links"]["self"]}
-    if made.replayed:
-        headers |= REPLAYED
-    return json_answer(made.dataset, status=status, headers=headers)
+    return made_answer(made.dataset, made.dataset["links"]["self"], replayed=made.replayed, status=status)
 
 
 @router.get(
@@ -175,12 +172,10 @@ def complete_upload(
     *,
     dataset_id: DatasetId,
     query: Annotated[CompleteQuery, Query()],
-    request: Request,
     caller: Writer,
     _slot: PreparationSlot,
-    session: WriteSession,
     parts: ServiceParts,
-    idempotency_key: IdempotencyKey = None,
+    once: ActOnce,
 ) -> Response:
     """Put the parts together, verify the whole, and read it: `ready`, or `failed` with every problem as 422.
 
@@ -198,8 +193,7 @@ def complete_upload(
         )
         return done, HTTPStatus.OK
 
-    asked = {"sha256": query.sha256}
-    return act_once(session, act, request=request, caller=caller, key=idempotency_key, body=asked)
+    return once(act, body={"sha256": query.sha256})
 
 
 @router.get(

@@ -6,16 +6,17 @@ transaction of the edge.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 from sqlalchemy.orm import Session
 
+from api.dependencies import Writer, WriteSession
 from api.responses import json_answer
 from services.idempotency import service as idempotency
-from services.tenants.service import Principal
 
 IdempotencyKey = Annotated[
     str | None,
@@ -29,33 +30,60 @@ REPLAYED = {"Idempotent-Replayed": "true"}
 Acted = tuple[dict[str, Any], HTTPStatus]
 
 
-def act_once(
-    session: Session,
-    act: Callable[[], Acted],
+@dataclass(frozen=True, slots=True)
+class Once:
+    """One request that acts, with the key that may have come with it."""
+
+    session: Session
+    tenant_id: str
+    call: str
+    key: str | None
+
+    def __call__(
+        self,
+        act: Callable[[], Acted],
+        *,
+        body: dict[str, Any] | None = None,
+        location: Callable[[dict[str, Any]], str] | None = None,
+    ) -> Response:
+        """Answer with what ``act`` returns, or with what it returned when the same request came with this key before.
+
+        ``location`` tells the address of what was made from its view.
+
+        Raises:
+            MalformedRequest, IdempotencyInProgress, IdempotencyMismatch: see `services.idempotency.service`.
+        """
+        if self.key is None:
+            return _answer(*act(), location=location)
+        asked = {"call": self.call, "body": body}
+        known = idempotency.find_replay(self.session, tenant_id=self.tenant_id, key=self.key, body=asked)
+        if known is not None:
+            return _answer(known["view"], HTTPStatus(known["status"]), location=location, replayed=True)
+        view, status = act()
+        kept = {"view": view, "status": int(status)}
+        idempotency.remember(self.session, tenant_id=self.tenant_id, key=self.key, body=asked, response=kept)
+        return _answer(view, status, location=location)
+
+
+async def once(request: Request, session: WriteSession, caller: Writer, idempotency_key: IdempotencyKey = None) -> Once:
+    """Return what lets an endpoint act once."""
+    return Once(session, caller.tenant_id, f"{request.method} {request.url.path}", idempotency_key)
+
+
+ActOnce = Annotated[Once, Depends(once)]
+
+
+def made_answer(
+    view: dict[str, Any],
+    location: str,
     *,
-    request: Request,
-    caller: Principal,
-    key: str | None,
-    body: dict[str, Any] | None = None,
-    location: Callable[[dict[str, Any]], str] | None = None,
+    replayed: bool,
+    status: HTTPStatus = HTTPStatus.CREATED,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Answer with what ``act`` returns, or with what it returned when the same request came with this key before.
-
-    ``location`` tells the address of what was made from its view.
-
-    Raises:
-        MalformedRequest, IdempotencyInProgress, IdempotencyMismatch: see `services.idempotency.service`.
-    """
-    if key is None:
-        return _answer(*act(), location=location)
-    asked = {"call": f"{request.method} {request.url.path}", "body": body}
-    known = idempotency.find_replay(session, tenant_id=caller.tenant_id, key=key, body=asked)
-    if known is not None:
-        return _answer(known["view"], HTTPStatus(known["status"]), location=location, headers=REPLAYED)
-    view, status = act()
-    stored = {"view": view, "status": int(status)}
-    idempotency.remember(session, tenant_id=caller.tenant_id, key=key, body=asked, response=stored)
-    return _answer(view, status, location=location)
+    """Answer with what was made, and say whether an earlier request with the same key made it."""
+    known = REPLAYED if replayed else {}
+    return json_answer(view, status=status, headers={"Location": location, **known, **(headers or {})})
 
 
 def _answer(
@@ -63,7 +91,8 @@ def _answer(
     status: HTTPStatus,
     *,
     location: Callable[[dict[str, Any]], str] | None,
-    headers: dict[str, str] | None = None,
+    replayed: bool = False,
 ) -> Response:
-    where = {"Location": location(view)} if location is not None else {}
-    return json_answer(view, status=status, headers={**where, **(headers or {})})
+    if location is not None:
+        return made_answer(view, location(view), replayed=replayed, status=status)
+    return json_answer(view, status=status, headers=REPLAYED if replayed else None)

@@ -13,7 +13,7 @@ from api import examples
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession, authenticated
-from api.idempotency import REPLAYED, Acted, IdempotencyKey, act_once
+from api.idempotency import Acted, ActOnce, IdempotencyKey, made_answer
 from api.job_answers import knows, look
 from api.openapi import answer, json_request, problems
 from api.query import CreateJobQuery, JobQuery, JobsQuery, no_query
@@ -134,15 +134,7 @@ async def get_job(
     dependencies=[Depends(no_query)],
     responses={**answer(200, JobView, "The job, cancelled or about to be."), **problems(*_STEER)},
 )
-def cancel_job(
-    *,
-    job_id: str,
-    request: Request,
-    session: WriteSession,
-    parts: ServiceParts,
-    caller: Writer,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+def cancel_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: Writer, once: ActOnce) -> Response:
     """Cancel a job that waits, or stop one that runs; asking twice is asking once.
 
     A running job writes a last checkpoint and ends within seconds. One that has already ended answers 409
@@ -153,7 +145,7 @@ def cancel_job(
         job = steering.request_cancel(session, tenant_id=caller.tenant_id, job_id=job_id)
         return parts.board.placed(job, tenant_id=caller.tenant_id), HTTPStatus.OK
 
-    return act_once(session, act, request=request, caller=caller, key=idempotency_key)
+    return once(act)
 
 
 @router.post(
@@ -162,15 +154,7 @@ def cancel_job(
     dependencies=[Depends(no_query)],
     responses={**answer(200, JobView, "The job, paused or about to be."), **problems(*_STEER)},
 )
-def pause_job(
-    *,
-    job_id: str,
-    request: Request,
-    session: WriteSession,
-    parts: ServiceParts,
-    caller: Writer,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+def pause_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: Writer, once: ActOnce) -> Response:
     """Keep a queued job from starting, or let a running one write a checkpoint and free its worker.
 
     It is `pausing`, then `paused`, until you resume or cancel it; asking twice is asking once. A job that has ended
@@ -181,7 +165,7 @@ def pause_job(
         job = steering.request_pause(session, tenant_id=caller.tenant_id, job_id=job_id)
         return parts.board.placed(job, tenant_id=caller.tenant_id), HTTPStatus.OK
 
-    return act_once(session, act, request=request, caller=caller, key=idempotency_key)
+    return once(act)
 
 
 @router.post(
@@ -190,15 +174,7 @@ def pause_job(
     dependencies=[Depends(no_query)],
     responses={**answer(200, JobView, "The job, in the queue again."), **problems(*_STEER)},
 )
-def resume_job(
-    *,
-    job_id: str,
-    request: Request,
-    session: WriteSession,
-    parts: ServiceParts,
-    caller: Writer,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+def resume_job(job_id: str, session: WriteSession, parts: ServiceParts, caller: Writer, once: ActOnce) -> Response:
     """Put a paused job back into the queue; it goes on from the very step at which it paused.
 
     A job that is queued or runs is left as it is. While it is still `pausing` the answer is 409 `still_pausing`.
@@ -208,7 +184,7 @@ def resume_job(
         job = steering.resume(session, tenant_id=caller.tenant_id, job_id=job_id, doorbell=parts.doorbell)
         return parts.board.placed(job, tenant_id=caller.tenant_id), HTTPStatus.OK
 
-    return act_once(session, act, request=request, caller=caller, key=idempotency_key)
+    return once(act)
 
 
 @router.post(
@@ -284,7 +260,4 @@ def fork_job(
 
 
 def _created(made: service.Submission) -> Response:
-    headers = {"Location": f"/v1/jobs/{made.job['id']}"}
-    if made.replayed:
-        headers |= REPLAYED
-    return json_answer(made.job, status=HTTPStatus.CREATED, headers=headers)
+    return made_answer(made.job, f"/v1/jobs/{made.job['id']}", replayed=made.replayed)

@@ -11,6 +11,7 @@ from api.account_views import KeyList, KeyView, NewKeyView
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, Writer, WriteSession
+from api.idempotency import made_answer
 from api.key_examples import KEYS, ROTATIONS
 from api.openapi import answer, json_request, problems
 from api.query import PageQuery, no_query
@@ -132,7 +133,5 @@ def revoke_key(key_id: str, session: WriteSession, caller: Writer) -> Response:
 
 
 def _shown_once(made: Granted) -> Response:
-    headers = {"Location": made.key["links"]["self"], "Cache-Control": "no-store"}
-    if made.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return json_answer(made.key, status=HTTPStatus.CREATED, headers=headers)
+    headers = {"Cache-Control": "no-store"}
+    return made_answer(made.key, made.key["links"]["self"], replayed=made.replayed, headers=headers)

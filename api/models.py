@@ -11,7 +11,7 @@ from api import examples
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Parts, Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
-from api.idempotency import Acted, IdempotencyKey, act_once
+from api.idempotency import Acted, ActOnce
 from api.model_views import EditView, ModelList, ModelSummaryView, ModelValidationView, ModelView
 from api.openapi import Responses, answer, json_request, problems
 from api.query import SummaryQuery, ThingsQuery, no_query
@@ -42,11 +42,10 @@ def create_model(
     *,
     caller: Writer,
     body: JsonBody,
-    request: Request,
     _slot: SubmissionSlot,
     session: WriteSession,
     parts: ServiceParts,
-    idempotency_key: IdempotencyKey = None,
+    once: ActOnce,
 ) -> Response:
     """Check a definition and keep it under an id, which a job's `model` may name.
 
@@ -57,15 +56,7 @@ def create_model(
         posted = service.create_model(session, tenant_id=caller.tenant_id, document=body, preflight=parts.preflight)
         return posted.model, HTTPStatus.CREATED if posted.created else HTTPStatus.OK
 
-    return act_once(
-        session,
-        act,
-        request=request,
-        caller=caller,
-        key=idempotency_key,
-        body=body,
-        location=lambda model: str(model["links"]["self"]),
-    )
+    return once(act, body=body, location=lambda model: str(model["links"]["self"]))
 
 
 @router.post(
@@ -178,11 +169,10 @@ def edit_model(
     model_id: str,
     caller: Writer,
     body: JsonBody,
-    request: Request,
     _slot: SubmissionSlot,
     session: WriteSession,
     parts: ServiceParts,
-    idempotency_key: IdempotencyKey = None,
+    once: ActOnce,
 ) -> Response:
     """Apply operations by path and keep the result as a model of its own; the old one stays as it is.
 
@@ -196,15 +186,7 @@ def edit_model(
         )
         return made, HTTPStatus.CREATED
 
-    return act_once(
-        session,
-        act,
-        request=request,
-        caller=caller,
-        key=idempotency_key,
-        body=body,
-        location=lambda made: str(made["model"]["links"]["self"]),
-    )
+    return once(act, body=body, location=lambda made: str(made["model"]["links"]["self"]))
 
 
 def _read(parts: Parts, caller: Principal, model_id: str) -> Model:

@@ -11,7 +11,7 @@ from pydantic import Field
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
-from api.idempotency import REPLAYED, Acted, IdempotencyKey, act_once
+from api.idempotency import Acted, ActOnce, IdempotencyKey, made_answer
 from api.openapi import answer, json_request, problems
 from api.query import CommaSeparated, CreateJobQuery, Cursor, NoQuery, PageQuery, ThingsQuery, no_query, unknown_states
 from api.responses import accepted, csv_rows, json_answer, list_answer, prefers_csv, tagged_json, tagged_text
@@ -97,10 +97,7 @@ def create_sweep(
         doorbell=parts.doorbell,
         idempotency_key=idempotency_key,
     )
-    headers = {"Location": f"/v1/sweeps/{made.sweep['id']}"}
-    if made.replayed:
-        headers |= REPLAYED
-    return json_answer(made.sweep, status=HTTPStatus.CREATED, headers=headers)
+    return made_answer(made.sweep, f"/v1/sweeps/{made.sweep['id']}", replayed=made.replayed)
 
 
 @router.get(
@@ -149,15 +146,7 @@ def get_sweep(sweep_id: str, request: Request, parts: ServiceParts, caller: Read
         **problems(400, 401, 403, 404, 409, 422, 503),
     },
 )
-def cancel_sweep(
-    *,
-    sweep_id: str,
-    request: Request,
-    session: WriteSession,
-    parts: ServiceParts,
-    caller: Writer,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+def cancel_sweep(sweep_id: str, session: WriteSession, parts: ServiceParts, caller: Writer, once: ActOnce) -> Response:
     """Cancel a sweep and its jobs; asking twice is asking once.
 
     Trials that wait are cancelled at once, those that train write a last checkpoint and end within seconds. What was
@@ -168,7 +157,7 @@ def cancel_sweep(
         sweep = service.request_cancel(session, tenant_id=caller.tenant_id, sweep_id=sweep_id, doorbell=parts.doorbell)
         return sweep, HTTPStatus.OK
 
-    return act_once(session, act, request=request, caller=caller, key=idempotency_key)
+    return once(act)
 
 
 @router.get(

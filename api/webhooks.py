@@ -5,13 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import Reader, ServiceParts, Writer, WriteSession
-from api.idempotency import REPLAYED, Acted, IdempotencyKey, act_once
+from api.idempotency import Acted, ActOnce, IdempotencyKey, made_answer
 from api.openapi import answer, json_request, problems
 from api.query import CommaSeparated, PageQuery, no_query, unknown_states
 from api.responses import json_answer, list_answer
@@ -26,6 +26,8 @@ from api.webhook_views import (
 from services.webhooks import deliveries, service
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=AuditedRoute)
+
+_NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 class DeliveriesQuery(PageQuery):
@@ -66,10 +68,8 @@ def create_webhook(
         settings=parts.settings,
         idempotency_key=idempotency_key,
     )
-    headers = {"Location": f"/v1/webhooks/{made.webhook['id']}", "Cache-Control": "no-store"}
-    if made.replayed:
-        headers |= REPLAYED
-    return json_answer(made.webhook, status=HTTPStatus.CREATED, headers=headers)
+    where = f"/v1/webhooks/{made.webhook['id']}"
+    return made_answer(made.webhook, where, replayed=made.replayed, headers=_NOT_KEPT)
 
 
 @router.get(
@@ -139,16 +139,21 @@ def delete_webhook(webhook_id: str, caller: Writer, session: WriteSession) -> Re
     dependencies=[Depends(no_query)],
     responses={
         **answer(200, WebhookSecretView, "The webhook with its new secret, which is shown this once."),
-        **problems(401, 403, 404, 422, 503),
+        **problems(400, 401, 403, 404, 409, 422, 503),
     },
 )
-def rotate_secret(webhook_id: str, caller: Writer, session: WriteSession) -> Response:
+def rotate_secret(webhook_id: str, caller: Writer, session: WriteSession, once: ActOnce) -> Response:
     """Make a new secret; for a day each delivery is signed with both, so that receivers can change over.
 
     This is also how to get the secret of a webhook that a job brought with it.
     """
-    made = service.replace_secret(session, tenant_id=caller.tenant_id, webhook_id=webhook_id)
-    return json_answer(made, headers={"Cache-Control": "no-store"})
+
+    def act() -> Acted:
+        return service.replace_secret(session, tenant_id=caller.tenant_id, webhook_id=webhook_id), HTTPStatus.OK
+
+    answer = once(act)
+    answer.headers.update(_NOT_KEPT)
+    return answer
 
 
 @router.post(
@@ -161,14 +166,7 @@ def rotate_secret(webhook_id: str, caller: Writer, session: WriteSession) -> Res
         **problems(400, 401, 403, 404, 409, 422, 503),
     },
 )
-def test_webhook(
-    *,
-    webhook_id: str,
-    request: Request,
-    caller: Writer,
-    session: WriteSession,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+def test_webhook(webhook_id: str, caller: Writer, session: WriteSession, once: ActOnce) -> Response:
     """Send an event of type `webhook.test` to this webhook, whatever it asks for.
 
     One that is switched off answers 409 `webhook_disabled`.
@@ -178,7 +176,7 @@ def test_webhook(
         sent = deliveries.send_test(session, tenant_id=caller.tenant_id, webhook_id=webhook_id)
         return sent, HTTPStatus.ACCEPTED
 
-    return act_once(session, act, request=request, caller=caller, key=idempotency_key, location=_address)
+    return once(act, location=_address)
 
 
 @router.get(
@@ -229,22 +227,14 @@ def get_delivery(webhook_id: str, event_id: str, parts: ServiceParts, caller: Re
         **problems(400, 401, 403, 404, 409, 422, 503),
     },
 )
-def redeliver(
-    *,
-    webhook_id: str,
-    event_id: str,
-    request: Request,
-    caller: Writer,
-    session: WriteSession,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+def redeliver(webhook_id: str, event_id: str, caller: Writer, session: WriteSession, once: ActOnce) -> Response:
     """Deliver an event once more, with the same id, whether it was delivered, given up, or still waits."""
 
     def act() -> Acted:
         found = deliveries.redeliver(session, tenant_id=caller.tenant_id, webhook_id=webhook_id, event_id=event_id)
         return found, HTTPStatus.ACCEPTED
 
-    return act_once(session, act, request=request, caller=caller, key=idempotency_key, location=_address)
+    return once(act, location=_address)
 
 
 def _address(delivery: dict[str, object]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from api import examples
 from api.webhook_examples import CHANGES, WEBHOOKS
+from services.db.webhook_models import Webhook
 from tests.factories import add_job
 from tests.receiver import leads_to
 
@@ -67,6 +68,17 @@ def test_a_repeated_create_makes_one_and_shows_the_same(client, allowed):
     answers = [client.post("/v1/webhooks", json={"url": URL}, headers={"Idempotency-Key": "k"}) for _ in range(2)]
     assert answers[0].json() == answers[1].json()
     assert answers[1].headers["idempotent-replayed"] == "true"
+
+
+def test_a_repeated_rotation_makes_one_secret_and_leaves_the_old_one_to_sign(client, made, database):
+    where, headers = f"/v1/webhooks/{made['id']}/rotate-secret", {"Idempotency-Key": "k"}
+    first, again = (client.post(where, headers=headers) for _ in range(2))
+    assert first.json() == again.json()
+    assert again.headers["idempotent-replayed"] == "true"
+    assert {one.headers["cache-control"] for one in (first, again)} == {"no-store"}
+    with database.read_session() as session:
+        kept = session.get(Webhook, made["id"])
+    assert (kept.secret, kept.old_secret) == (first.json()["secret"], made["secret"])
 
 
 @pytest.mark.usefixtures("allowed")
