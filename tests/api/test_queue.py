@@ -70,7 +70,6 @@ def test_a_job_says_its_place_and_each_change_of_it_is_a_new_answer(caller, data
     before = caller.client.get(path)
     assert before.json()["queue"]["position"] == 2
     assert set(before.json()["queue"]) == {"position", "ahead", "eta", "waiting_for"}
-    assert caller.client.get(path, headers={"If-None-Match": before.headers["etag"]}).status_code in (200, 304)
     caller.client.post(f"/v1/jobs/{first}/cancel")
     newer = add_job(database, caller.tenant_id)  # the line is read again for a job that is not in it
     assert caller.client.get(f"/v1/jobs/{newer}").json()["queue"]["position"] == 2
