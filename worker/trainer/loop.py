@@ -157,7 +157,7 @@ class Trainer:
                 loss, terms = self.objective.compute(self.forward(*batch.inputs), batch)
             if share < 1 and self.objective.averages:  # the mean over the window, not that of its batches' means
                 loss, terms = loss * share, tuple(term * share for term in terms)
-            torch.autograd.backward(self.update.scaled(loss))
+            self.update.backward(loss)
             parts.append((loss.detach(), *(term.detach() for term in terms)))
             self.recorder.rows += batch.whole
         return parts[0] if len(parts) == 1 else tuple(torch.stack(column).sum(0) for column in zip(*parts, strict=True))

@@ -46,6 +46,21 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         group.update(flags)
 
 
+def quick_step(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """Return what ``optimizer.step`` comes to, without what torch wraps around it.
+
+    The wrappers mark the step for the profiler, run hooks (nobody registers any) and break the graphs of a compiler
+    that is not there: a tenth of the time of a small model's step.
+    """
+    step = inspect.unwrap(type(optimizer).step)
+
+    def move() -> None:
+        with torch.no_grad():
+            step(optimizer)
+
+    return move
+
+
 def has_sparse_gradients(model: nn.Module) -> bool:
     """Tell whether some gradients hold only the rows that a batch touched."""
     return any(getattr(module, "sparse", False) is True for module in model.modules())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from services.errors import TrainingFailure, user_failure
-from worker.trainer.optim import build_clip, has_sparse_gradients
+from worker.trainer.optim import build_clip, has_sparse_gradients, quick_step
 
 MAX_SKIPPED_IN_A_ROW = 100
 Descend = Callable[[], Tensor]
@@ -30,13 +30,24 @@ class Update:
     measured: Sequence[nn.Parameter]
     skipped: int = 0
     """Steps that were left out, all told."""
+    _quick_step: Callable[[], None] | None = None
+    _one: Tensor | None = None
+    """The gradient of a loss by itself, made once."""
 
     def step(self, descend: Descend, *, measure: bool) -> Tensor | None:
         """Make one step; with ``measure`` the norm is told also where nothing is clipped by it."""
         descend()
         norm = self.bounded(measure=measure)
-        self.optimizer.step()
+        self.move()
         return norm
+
+    def move(self) -> None:
+        """Let the optimizer move the weights: the first time by its public method, for which schedulers watch."""
+        if self._quick_step is None:
+            self.optimizer.step()
+            self._quick_step = quick_step(self.optimizer)
+        else:
+            self._quick_step()
 
     def bounded(self, *, measure: bool) -> Tensor | None:
         """Clip the gradients and return the norm they had."""
@@ -44,8 +55,18 @@ class Update:
         clipped = self.clip()
         return norm if clipped is None else clipped
 
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss to the parameters."""
+        scaled = self.scaled(loss)
+        if scaled.dim():  # a loss that was a number once: torch says what is wrong
+            torch.autograd.backward(scaled)
+            return
+        if self._one is None or self._one.dtype != scaled.dtype:
+            self._one = torch.ones_like(scaled)
+        torch.autograd.backward(scaled, self._one)
+
     def scaled(self, loss: Tensor) -> Tensor:
-        """Return what the backward pass begins with."""
+        """Return what gradients are taken of."""
         return loss
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,7 +138,7 @@ class GuardedUpdate(Update):
         norm = gradient_norm(self.measured)
         if bool(torch.isfinite(loss) & torch.isfinite(norm)):
             self.clip()
-            self.optimizer.step()
+            self.move()
             self._in_a_row = 0
             return norm
         for buffer, old in zip(self._buffers, before, strict=True):
