@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.config import Settings
 from services.db.models import Chunk, Tenant
-from services.limits.quotas import LIMITS, exceeded
+from services.limits.quotas import effective, exceeded
 
 _STALE = Tenant.stored_at < text("now() - interval '1 minute'")
 
@@ -23,12 +23,10 @@ def check_storage(session: Session, *, tenant_id: str, settings: Settings, more_
     Raises:
         QuotaExceeded: by a figure of at most a minute ago.
     """
-    own, used, stale = session.execute(
-        select(Tenant.limits["storage_bytes"].as_integer(), Tenant.stored_bytes, func.coalesce(_STALE, True)).where(
-            Tenant.id == tenant_id
-        )
+    overrides, used, stale = session.execute(
+        select(Tenant.limits, Tenant.stored_bytes, func.coalesce(_STALE, True)).where(Tenant.id == tenant_id)
     ).one()
-    limit = LIMITS["storage_bytes"].default(settings) if own is None else own
+    limit = effective(overrides, settings)["storage_bytes"]
     if stale:
         used = _measured(session, tenant_id) or used
     if used + more_bytes >= limit:

@@ -86,6 +86,14 @@ def test_storage_is_measured_at_most_once_a_minute(database, tenant_id, settings
     check(50)
 
 
+def test_a_tenant_may_have_more_bytes_than_fit_into_32_bits(database, tenant_id, settings):
+    own(database, tenant_id, storage_bytes=3 << 40)
+    with database.session() as session:
+        check_storage(session, tenant_id=tenant_id, settings=settings, more_bytes=2 << 40)
+        with pytest.raises(QuotaExceeded, match=str(3 << 40)):
+            check_storage(session, tenant_id=tenant_id, settings=settings, more_bytes=3 << 40)
+
+
 def test_a_model_too_large_for_this_tenant_is_no_matter_of_waiting(settings):
     limits = quotas.effective({"model_parameters": 1000}, settings)
     quotas.check_parameters(limits, {"parameters": {"total": 1000}}, pointer="/model")
