@@ -11,9 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.db.accounting_models import AuditEntry
 from services.db.clock import new_row_id
-from services.errors import InvalidRequest, Problem
-from services.identifiers import check_id
-from services.pages import Page, timestamp
+from services.pages import Page, id_cursor, timestamp
 
 _BATCH = 10_000
 
@@ -67,10 +65,7 @@ def list_entries(
     Raises:
         InvalidRequest: ``invalid_cursor``.
     """
-    try:
-        cursor = after and check_id(after, "aud")
-    except InvalidRequest:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None
+    cursor = id_cursor(after, "aud")
     query = select(AuditEntry).where(AuditEntry.tenant_id == tenant_id)
     query = query.where(AuditEntry.id < cursor) if cursor else query
     for name in ("key_id", "object_id", "status"):

@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 from services.checkpoints import repository
 from services.db.engine import Database, objects_of
 from services.db.models import Checkpoint
-from services.errors import ChunkCorrupt, InvalidRequest, NotFound, Problem
+from services.errors import ChunkCorrupt, NotFound
 from services.identifiers import check_id
 from services.jobs.queries import get_job
-from services.pages import Page, timestamp
+from services.pages import Page, id_cursor, timestamp
 from services.storage import chunks, layout
 from services.storage.chunks import ChunkRef
 
@@ -65,7 +65,7 @@ def list_checkpoints(
         tenant_id=tenant_id,
         job_id=job_id,
         limit=limit + 1,
-        after=_cursor(after),
+        after=id_cursor(after, "ckpt"),
         created_after=created_after,
     )
     return Page.of([view(row) for row in rows], limit=limit)
@@ -281,10 +281,3 @@ def get_locked(session: Session, *, tenant_id: str, checkpoint_id: str) -> Check
     if found is None:
         raise NotFound()
     return found
-
-
-def _cursor(after: str | None) -> str | None:
-    try:
-        return after and check_id(after, "ckpt")
-    except InvalidRequest:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None

@@ -23,7 +23,7 @@ from services.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound, Pr
 from services.identifiers import check_id
 from services.limits import quotas
 from services.limits.storage import check_storage
-from services.pages import Page
+from services.pages import Page, id_cursor
 from services.preconditions import StillSo, in_any_case
 from services.training.problems import nearest, problems_from
 
@@ -206,7 +206,7 @@ def list_datasets(
             session,
             tenant_id=tenant_id,
             limit=limit + 1,
-            after=_cursor(after),
+            after=id_cursor(after, "ds"),
             states=states,
             created_after=created_after,
         )
@@ -271,10 +271,3 @@ def _builtins_after(after: str | None) -> list[DatasetInfo]:
     names = [*DATASETS]
     first = names.index(after) + 1 if after is not None and after in DATASETS else 0
     return [DATASETS[name] for name in names[first:]]
-
-
-def _cursor(after: str | None) -> str | None:
-    try:
-        return after and check_id(after, "ds")
-    except InvalidRequest:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None

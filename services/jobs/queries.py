@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from services.errors import InvalidRequest, NotFound, Problem
+from services.errors import NotFound
 from services.identifiers import check_id
 from services.jobs import repository
 from services.jobs.views import job_view
-from services.pages import Page
+from services.pages import Page, id_cursor
 
 
 def get_job(session: Session, *, tenant_id: str, job_id: str) -> dict[str, Any]:
@@ -60,16 +60,9 @@ def list_jobs(
         session,
         tenant_id=tenant_id,
         limit=limit + 1,
-        after=_cursor(after),
+        after=id_cursor(after, "job"),
         states=states,
         labels=labels or {},
         created_after=created_after,
     )
     return Page.of([job_view(row) for row in rows], limit=limit)
-
-
-def _cursor(after: str | None) -> str | None:
-    try:
-        return after and check_id(after, "job")
-    except InvalidRequest:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None

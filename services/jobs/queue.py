@@ -9,12 +9,12 @@ from sqlalchemy import DateTime, cast, func, select, tuple_
 from sqlalchemy.orm import Session, defer
 
 from services.db.models import Job
-from services.errors import InvalidRequest, Problem
+from services.errors import InvalidRequest
 from services.identifiers import check_id
 from services.jobs import repository
 from services.jobs.line import Line
 from services.jobs.places import Waiting, place
-from services.pages import Page, timestamp
+from services.pages import Page, invalid_cursor, timestamp
 
 _never = cast("-infinity", DateTime(timezone=True))
 _order = tuple_(func.coalesce(Job.held_until, _never), -Job.priority, Job.created_at, Job.id)
@@ -81,5 +81,5 @@ def _cursor(session: Session, tenant_id: str, after: str) -> str:
     except InvalidRequest:
         known = None
     if known is None:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")])
+        raise invalid_cursor()
     return after

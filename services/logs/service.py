@@ -12,9 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.db.log_models import JobLogLine
-from services.errors import InvalidRequest, Problem
 from services.jobs.queries import get_job
-from services.pages import Page, timestamp
+from services.pages import Page, invalid_cursor, timestamp
 
 Level = Literal["info", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("info", "warning", "error")
@@ -68,7 +67,7 @@ def _later(query: Select[JobLogLine], after: str | None) -> Select[JobLogLine]:
         return query
     place = _CURSOR.fullmatch(after)
     if place is None:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")])
+        raise invalid_cursor()
     return query.where(tuple_(JobLogLine.attempt, JobLogLine.line) > (int(place[1]), int(place[2])))
 
 

@@ -14,11 +14,11 @@ from services.config import Settings
 from services.db.clock import new_row_id
 from services.db.models import Model
 from services.definition import Definition, check
-from services.errors import InvalidRequest, NotFound, Problem
+from services.errors import NotFound
 from services.identifiers import check_id
 from services.limits import quotas
 from services.models import repository
-from services.pages import Page, timestamp
+from services.pages import Page, id_cursor, timestamp
 from services.preflight import Preflight
 
 
@@ -96,7 +96,7 @@ def list_models(
         InvalidRequest: ``invalid_cursor``.
     """
     rows = repository.page(
-        session, tenant_id=tenant_id, limit=limit + 1, after=_cursor(after), created_after=created_after
+        session, tenant_id=tenant_id, limit=limit + 1, after=id_cursor(after, "mdl"), created_after=created_after
     )
     return Page.of([view(row) for row in rows], limit=limit)
 
@@ -140,10 +140,3 @@ def _portrayed(definition: Definition, preflight: Preflight) -> dict[str, Any]:
         "summary": summary,
         "source": source,
     }
-
-
-def _cursor(after: str | None) -> str | None:
-    try:
-        return after and check_id(after, "mdl")
-    except InvalidRequest:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None

@@ -15,12 +15,12 @@ from services.config import Settings
 from services.db.after_commit import after_commit
 from services.db.clock import new_row_id
 from services.db.sweep_models import ENDED_SWEEP_STATES, Sweep
-from services.errors import AlreadyTerminal, InvalidRequest, NotFound, Problem
+from services.errors import AlreadyTerminal, NotFound
 from services.idempotency import service as idempotency
 from services.identifiers import check_id
 from services.limits import quotas
 from services.limits.storage import check_storage
-from services.pages import Page
+from services.pages import Page, id_cursor
 from services.preflight import Preflight
 from services.queue import Doorbell
 from services.sweeps import repository
@@ -110,10 +110,7 @@ def list_sweeps(
     Raises:
         InvalidRequest: ``invalid_cursor``.
     """
-    try:
-        cursor = after and check_id(after, "swp")
-    except InvalidRequest:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None
+    cursor = id_cursor(after, "swp")
     rows = repository.page(
         session, tenant_id=tenant_id, limit=limit + 1, after=cursor, states=states, created_after=created_after
     )

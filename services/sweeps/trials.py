@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from services.errors import InvalidRequest, Problem
-from services.pages import Page
+from services.pages import Page, invalid_cursor
 from services.sweeps import repository
 from services.sweeps.schema import MAX_TRIALS
 from services.sweeps.service import find_sweep
@@ -65,5 +64,5 @@ def _number(after: str | None) -> int | None:
     if after is None:
         return None
     if not (after.isascii() and after.isdigit() and len(after) <= 6 and int(after) <= MAX_NUMBER):
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")])
+        raise invalid_cursor()
     return int(after)

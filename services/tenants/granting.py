@@ -18,7 +18,7 @@ from services.db.models import ApiKey
 from services.errors import Conflict, InvalidRequest, NotFound, Problem
 from services.idempotency import service as idempotency
 from services.limits import quotas
-from services.pages import Page, timestamp
+from services.pages import Page, invalid_cursor, timestamp
 from services.tenants import repository
 from services.tenants.scopes import check_grant, check_scopes
 from services.tenants.service import Principal, create_key
@@ -160,7 +160,7 @@ def list_keys(session: Session, *, tenant_id: str, limit: int = 20, after: str |
     """
     before = repository.find_tenants_key(session, tenant_id=tenant_id, key_id=after) if after else None
     if after and before is None:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")])
+        raise invalid_cursor()
     now = repository.now(session)
     rows = repository.page_of_keys(session, tenant_id=tenant_id, limit=limit + 1, before=before)
     return Page.of([view(row, now) for row in rows], limit=limit)

@@ -9,9 +9,9 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from services.db.webhook_models import Webhook, WebhookDelivery
-from services.errors import Conflict, InvalidRequest, NotFound, Problem
+from services.errors import Conflict, InvalidRequest, NotFound
 from services.identifiers import check_id
-from services.pages import Page
+from services.pages import Page, invalid_cursor
 from services.webhooks import repository
 from services.webhooks.filters import TEST
 from services.webhooks.outbox import service_event
@@ -116,4 +116,4 @@ def _place(session: Session, webhook_id: str, event_id: str) -> int:
     try:
         return _find(session, webhook_id, event_id).sequence
     except (InvalidRequest, NotFound):
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None
+        raise invalid_cursor() from None

@@ -17,7 +17,7 @@ from services.db.webhook_models import Webhook
 from services.errors import InvalidRequest, NotFound, Problem, QuotaExceeded
 from services.idempotency import service as idempotency
 from services.identifiers import check_id, new_id
-from services.pages import Page
+from services.pages import Page, id_cursor
 from services.training.problems import problems_from
 from services.webhooks import repository
 from services.webhooks.schema import JobWebhook, WebhookChange, WebhookRequest
@@ -90,10 +90,7 @@ def list_webhooks(session: Session, *, tenant_id: str, limit: int, after: str | 
     Raises:
         InvalidRequest: ``invalid_cursor``.
     """
-    try:
-        cursor = after and check_id(after, "whk")
-    except InvalidRequest:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None
+    cursor = id_cursor(after, "whk")
     rows = repository.page(session, tenant_id=tenant_id, limit=limit + 1, after=cursor)
     return Page.of([webhook_view(row) for row in rows], limit=limit)
 

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from services.db.models import Job
 from services.db.worker_models import WorkerSlot
-from services.errors import InvalidRequest, NotFound, Problem
+from services.errors import NotFound
 from services.identifiers import check_id
-from services.pages import Page, timestamp
+from services.pages import Page, id_cursor, timestamp
 from services.workers.registry import LOST_SECONDS
 
 STATES = ("idle", "busy", "draining", "lost")
@@ -48,7 +48,7 @@ def list_workers(session: Session, *, tenant_id: str, limit: int = 20, after: st
     Raises:
         InvalidRequest: ``invalid_cursor``.
     """
-    known = select(WorkerSlot.worker_id).where(WorkerSlot.worker_id > _cursor(after)).distinct()
+    known = select(WorkerSlot.worker_id).where(WorkerSlot.worker_id > (id_cursor(after, "wrk") or "")).distinct()
     ids = session.scalars(known.order_by(WorkerSlot.worker_id).limit(limit + 1)).all()
     return Page.of(_views(session, tenant_id, ids), limit=limit)
 
@@ -95,10 +95,3 @@ def _state(rows: Sequence[Any], newest: WorkerSlot, *, busy: bool) -> str:
     if newest.draining:
         return "draining"
     return "busy" if busy else "idle"
-
-
-def _cursor(after: str | None) -> str:
-    try:
-        return check_id(after, "wrk") if after else ""
-    except InvalidRequest:
-        raise InvalidRequest([Problem("invalid_cursor", "`after` is the `last_id` of the page before.")]) from None
