@@ -19,7 +19,7 @@ from services.db.engine import Database, objects_of
 from services.db.models import Checkpoint
 from services.errors import ChunkCorrupt, NotFound
 from services.identifiers import check_id
-from services.jobs.queries import get_job
+from services.jobs.queries import get_job, get_version
 from services.pages import Page, id_cursor, timestamp
 from services.storage import chunks, layout
 from services.storage.chunks import ChunkRef
@@ -59,7 +59,7 @@ def list_checkpoints(
         NotFound: the tenant has no such job.
         InvalidRequest: ``invalid_id``, ``invalid_cursor``.
     """
-    get_job(session, tenant_id=tenant_id, job_id=job_id)
+    get_version(session, tenant_id=tenant_id, job_id=job_id)  # there is such a job
     rows = repository.page(
         session,
         tenant_id=tenant_id,

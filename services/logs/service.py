@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.db.log_models import JobLogLine
-from services.jobs.queries import get_job
+from services.jobs.queries import get_version
 from services.pages import Page, invalid_cursor, timestamp
 
 Level = Literal["info", "warning", "error"]
@@ -54,7 +54,7 @@ def list_lines(
         NotFound: the tenant has no such job.
         InvalidRequest: ``invalid_id``, ``invalid_cursor``.
     """
-    get_job(session, tenant_id=tenant_id, job_id=job_id)
+    get_version(session, tenant_id=tenant_id, job_id=job_id)  # there is such a job
     query = _later(select(JobLogLine).where(JobLogLine.job_id == job_id), after)
     if levels:
         query = query.where(JobLogLine.level.in_(levels))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from services.jobs.queries import get_job
+from services.jobs.queries import get_version
 from services.metrics import repository, series
 from services.metrics.repository import Outline, Segment
 from services.metrics.series import Points, Steps, Values
@@ -79,7 +79,7 @@ def get_metrics(
         NotFound: the tenant has no such job.
         InvalidRequest: ``invalid_id``.
     """
-    get_job(session, tenant_id=tenant_id, job_id=job_id)
+    get_version(session, tenant_id=tenant_id, job_id=job_id)  # there is such a job
     if latest:
         found = repository.newest_segments(session, job_id=job_id, names=names)
         result = {segment.name: _last(segment) for segment in found}
