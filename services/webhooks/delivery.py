@@ -153,8 +153,6 @@ def _settle(session: Session, turn: Turn, event_id: str, found: Try, settings: S
     counted = {("webhook_tries", "succeeded" if found.succeeded else "failed"): 1}
     if delivery.state != "pending":
         counted["webhook_deliveries", delivery.state] = 1
-    if not webhook.enabled:
-        counted["webhooks_disabled", webhook.disabled_reason or ""] = 1
     counters.add(session, counted)
 
 
@@ -178,7 +176,7 @@ def _fail(  # noqa: PLR0917 - one try, seen from all sides
     webhook.failing_since = webhook.failing_since or now
     webhook.next_turn_at = now + _doubled(settings.webhook_retry_seconds / 2, webhook.failures, LONGEST_REST_SECONDS)
     for_days = now - webhook.failing_since > timedelta(seconds=settings.webhook_disable_seconds)
-    if found.status == GONE or for_days:
+    if webhook.enabled and (found.status == GONE or for_days):
         _switch_off(session, webhook, "gone" if found.status == GONE else "failing")
 
 
@@ -188,6 +186,7 @@ def _switch_off(session: Session, webhook: Webhook, reason: str) -> None:
     since = timestamp(webhook.failing_since)
     data = {"webhook_id": webhook.id, "url": webhook.url, "reason": reason, "failing_since": since}
     put_service_event(session, tenant_id=webhook.tenant_id, event_type=DISABLED, data=data)
+    counters.add(session, {("webhooks_disabled", reason): 1})
     log.warning("webhook disabled", extra={"webhook_id": webhook.id, "reason": reason})
 
 

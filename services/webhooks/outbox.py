@@ -50,6 +50,8 @@ def _put(  # noqa: PLR0917 - the columns of a row
     row = select(
         Webhook.id, literal(event_id), literal(event_type), literal(job_id), literal(payload, JSONB(none_as_null=True))
     ).where(Webhook.enabled, wanted)
+    # The lock that the foreign key takes anyway, but earlier: who waits for it here then finds a deleted webhook gone.
+    row = row.with_for_update(read=True, key_share=True)
     session.execute(insert(WebhookDelivery).from_select(_COLUMNS, row, include_defaults=False))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from services.db.models import JobEvent
+from services.db.models import Job, JobEvent
 from services.db.webhook_models import Webhook, WebhookDelivery
 
 
@@ -20,15 +20,27 @@ def find(session: Session, *, tenant_id: str, webhook_id: str, locked: bool = Fa
     return session.scalar(query)
 
 
-def find_by_url(session: Session, *, tenant_id: str, url: str) -> Webhook | None:
-    """Return the tenant's oldest webhook with this address."""
-    query = select(Webhook).where(Webhook.tenant_id == tenant_id, Webhook.url == url)
-    return session.scalar(query.order_by(Webhook.id).limit(1))
+def keep(session: Session, *, tenant_id: str, webhook_id: str) -> bool:
+    """Return whether the tenant has this webhook, and let nobody delete it until the transaction ends."""
+    query = select(Webhook.id).where(Webhook.id == webhook_id, Webhook.tenant_id == tenant_id)
+    return session.scalar(query.with_for_update(read=True, key_share=True)) is not None
+
+
+def keep_by_url(session: Session, *, tenant_id: str, url: str) -> Webhook | None:
+    """Return the tenant's oldest webhook with this address, kept as by `keep`."""
+    query = select(Webhook).where(Webhook.tenant_id == tenant_id, Webhook.url == url).order_by(Webhook.id).limit(1)
+    return session.scalar(query.with_for_update(read=True, key_share=True))
 
 
 def lock(session: Session, *, tenant_id: str) -> None:
     """Let nobody else make a webhook for a tenant until the transaction ends."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"webhooks/{tenant_id}", 0))))
+
+
+def detach_jobs(session: Session, *, webhook_id: str) -> None:
+    """Let no job name a webhook."""
+    naming = update(Job).where(Job.webhook_id == webhook_id).values(webhook_id=None)
+    session.execute(naming.execution_options(synchronize_session=False))
 
 
 def count(session: Session, *, tenant_id: str) -> int:
@@ -67,9 +79,11 @@ def deliveries(
 
 
 def next_due(session: Session, *, webhook_id: str, after: int) -> WebhookDelivery | None:
-    """Return the first delivery of a webhook that is due, of a later sequence than ``after``."""
-    query = select(WebhookDelivery).where(
-        WebhookDelivery.webhook_id == webhook_id,
+    """Return the first delivery of a webhook that is due, of a later sequence than ``after``; None if it is off."""
+    query = select(WebhookDelivery).join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+    query = query.where(
+        Webhook.id == webhook_id,
+        Webhook.enabled,
         WebhookDelivery.state == "pending",
         WebhookDelivery.due_at <= func.now(),
         WebhookDelivery.sequence > after,

@@ -146,7 +146,10 @@ def delete_webhook(session: Session, *, tenant_id: str, webhook_id: str) -> None
     Raises:
         NotFound: the tenant has no such webhook.
     """
-    session.delete(find_webhook(session, tenant_id=tenant_id, webhook_id=webhook_id))
+    webhook = find_webhook(session, tenant_id=tenant_id, webhook_id=webhook_id)
+    # First the jobs, then the webhook, as whoever has an event to tell locks them: the other way round is a deadlock.
+    repository.detach_jobs(session, webhook_id=webhook.id)
+    session.delete(webhook)
     session.flush()
 
 
@@ -174,7 +177,7 @@ def check_job_webhook(session: Session, *, tenant_id: str, wanted: JobWebhook | 
             check_url(wanted.url, settings)
         except UrlNotAllowed as error:
             raise error.below("/webhook") from None
-    elif repository.find(session, tenant_id=tenant_id, webhook_id=wanted.id or "") is None:
+    elif not repository.keep(session, tenant_id=tenant_id, webhook_id=wanted.id or ""):
         detail = f"There is no webhook {wanted.id!r}."
         raise InvalidRequest([Problem("unknown_webhook", detail, "/webhook", "GET /v1/webhooks lists yours.")])
 
@@ -194,10 +197,10 @@ def attach(session: Session, job: Job, *, wanted: JobWebhook | None, settings: S
 
 def _of_address(session: Session, tenant_id: str, url: str, settings: Settings) -> Webhook:
     """Return the tenant's webhook with this address; of requests that bring a new one at once, one makes it."""
-    found = repository.find_by_url(session, tenant_id=tenant_id, url=url)
+    found = repository.keep_by_url(session, tenant_id=tenant_id, url=url)
     if found is None:
         repository.lock(session, tenant_id=tenant_id)
-        found = repository.find_by_url(session, tenant_id=tenant_id, url=url)
+        found = repository.keep_by_url(session, tenant_id=tenant_id, url=url)
     return found or _insert(session, tenant_id, url, [], settings)
 
 

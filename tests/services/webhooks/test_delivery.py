@@ -246,6 +246,16 @@ def test_a_receiver_that_is_gone_for_good_says_so(world, receiver):
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.parametrize("status", [200, 410])
+def test_a_webhook_that_is_switched_off_gets_no_more_of_the_turn_that_goes_on(world, receiver, status):
+    webhook_id = world.webhook(receiver.url)
+    receiver.answer = lambda _: world.change(webhook_id, enabled=False) and status
+    world.job("starting", "running", "succeeded")
+    world.turn()
+    assert len(receiver.requests) == 1
+    assert world.look(webhook_id)["disabled_reason"] == "by_request"
+
+
 def test_a_slow_receiver_is_cut_off_by_one_deadline_for_everything(world, receiver):
     webhook_id = world.webhook(receiver.url)
     receiver.hold = threading.Event()
