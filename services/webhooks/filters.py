@@ -22,8 +22,6 @@ JOB_EVENTS = (
     "job.attempt_failed",
     "job.lease_expired",
     "job.storage_full",
-    "job.changed",
-    "job.due",
 )
 FILTERS = (
     "*",
