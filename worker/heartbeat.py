@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Beats every `BEAT_SECONDS` and at once when draining begins; a database that is away is no trouble."""
+    """Beats every `BEAT_SECONDS` and at once when draining begins; a database that refuses one is no trouble."""
 
     def __init__(self, database: Database, facts: SlotFacts, *, draining: Callable[[], bool]) -> None:
         self._database = database
@@ -57,7 +57,5 @@ class Heartbeat:
     def _try(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except DBAPIError as error:
-            if not is_outage(error):
-                raise
-            log.debug("no heartbeat while the database is away: %s", error.orig)
+        except DBAPIError as error:  # the next one may be heard: a slot that says nothing more counts as lost
+            log.log(logging.DEBUG if is_outage(error) else logging.ERROR, "no heartbeat: %s", error.orig)

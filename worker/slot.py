@@ -103,9 +103,16 @@ class Slot:
         while not self._closed.wait(self._settings.database_poll_seconds):
             if self._busy.locked() or self._draining():
                 continue
-            try:
-                sweep(self._site.database, grace_seconds=RESTART_GRACE_SECONDS)
-                release_due(self._site.database, self._doorbell)
-            except DBAPIError as error:
-                log.warning("no sweep: %s", error.orig)
-            self.work()
+            for look in (self._recover, self.work):
+                try:
+                    look()
+                except Exception:  # this thread is what is left when all else fails: it looks again
+                    log.exception("the poll of the database goes on")
+
+    def _recover(self) -> None:
+        """Do for others what the scheduler does, should there be none."""
+        try:
+            sweep(self._site.database, grace_seconds=RESTART_GRACE_SECONDS)
+            release_due(self._site.database, self._doorbell)
+        except DBAPIError as error:
+            log.warning("no sweep: %s", error.orig)

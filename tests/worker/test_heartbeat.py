@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from sqlalchemy import text
 
 from services.identifiers import new_id
 from services.workers.queries import get_worker, list_workers
@@ -49,6 +50,23 @@ def test_it_beats_again_and_again(database, worker_id, monkeypatch):
     until(lambda: found(database, worker_id), seconds=60)
     first = found(database, worker_id)["last_seen_at"]
     until(lambda: found(database, worker_id)["last_seen_at"] > first, seconds=60)
+    beats.close()
+
+
+def test_one_that_the_database_refuses_is_not_the_last(database, worker_id, monkeypatch):
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat, "_LOOK_SECONDS", 0.01)
+    real, refused = heartbeat.beat, []
+
+    def beat(session, facts, *, draining):
+        if len(refused) < 2:
+            refused.append(session.execute(text("SET TRANSACTION READ ONLY")))  # as a standby is
+        real(session, facts, draining=draining)
+
+    monkeypatch.setattr(heartbeat, "beat", beat)
+    beats = Heartbeat(database, SlotFacts(f"{worker_id}/1", worker_id, ["cpu"], {}), draining=lambda: False)
+    beats.start()
+    until(lambda: found(database, worker_id), seconds=60)
     beats.close()
 
 
