@@ -94,7 +94,7 @@ def database() -> Iterator[Database]:
 
 def measure(database: Database, model: str, freeze: list[str], optimizer: dict[str, Any], count: int) -> Sizes:
     """Train, store every checkpoint, and count."""
-    owner = _owner(database)
+    owner = new_claim(database)
     with tempfile.TemporaryDirectory() as folder:
         policy = {"every": {"epochs": 1}, "keep": count}
         plan = {"epochs": count, "optimizer": optimizer, "freeze": freeze}
@@ -109,7 +109,8 @@ def measure(database: Database, model: str, freeze: list[str], optimizer: dict[s
     return Sizes(share, copies, _stored(database, owner), floor, _rows(database, owner))
 
 
-def _owner(database: Database) -> Claim:
+def new_claim(database: Database) -> Claim:
+    """Return the claim on a job of a new tenant; those of before have ended."""
     tenant_id = new_id("ten")
     with database.session() as session:
         session.execute(text("UPDATE job SET state = 'cancelled', lease_expires_at = NULL"))

@@ -47,8 +47,8 @@ def main() -> None:
         bare = start_bare(stack)
         port, key = int(stack.client.base_url.port or 0), stack.client.headers["authorization"]
         body = json.dumps(digits_job(1)).encode()
-        print(f"  {'':<34}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'cpu ms':>9}")
         table = Table(options.clients, options.seconds)
+        table.head()
         served, floor = (psutil.Process(one.pid) for one in stack.processes)
         floor_get = table.line("bare GET", floor, bare, get("/job/1"), 200)
         floor_post = table.line("bare POST", floor, bare, post("/job", body), 201)
@@ -81,6 +81,10 @@ class Table:
 
     clients: int
     seconds: float
+
+    def head(self) -> None:
+        """Print what stands above the columns."""
+        print(f"  {'':<34}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'cpu ms':>9}")
 
     def line(self, what: str, server: psutil.Process, port: int, request: Callable[[], bytes], status: int) -> Cost:
         """Ask one server for some seconds."""

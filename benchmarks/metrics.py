@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.chunks import _owner as owner
-from benchmarks.chunks import database
+from benchmarks.chunks import database, new_claim
 from services.db.engine import Database
 from services.jobs.claims import Claim, lock_claimed
 from services.metrics.service import compact, get_metrics, write_points
@@ -39,17 +38,17 @@ def main() -> None:
     with database() as opened:
         print(f"{'written':24}{'points a report':>17}{'reports/s':>12}{'points/s':>12}{'of our own CPU':>16}")
         for name, steps in REPORTS.items():
-            reports, points, share = ingest(opened, owner(opened), steps, seconds=5)
+            reports, points, share = ingest(opened, new_claim(opened), steps, seconds=5)
             print(f"{name:24}{steps * len(SERIES):>17}{reports:>12.0f}{points:>12,.0f}{share:>15.0%}")
         print("goal: 200 000 points/s; CPU is the part of the time that this process itself was computing")
-        claim = owner(opened)
+        claim = new_claim(opened)
         began = time.perf_counter()
         write_series(opened, claim, options.points)
         spent = time.perf_counter() - began
         print(f"\n{options.points:,} points in {spent:.1f} s; read as {MAX_POINTS} points, goal 50 ms")
         print(f"{'read':32}{'median ms':>12}{'worst ms':>12}")
         show("reports of 1000 steps", *read(opened, claim, options.rounds))
-        claim = owner(opened)
+        claim = new_claim(opened)
         write_series(opened, claim, options.points // 10, steps=25)
         show("a tenth, reports of 25 steps", *read(opened, claim, options.rounds))
         began = time.perf_counter()

@@ -17,8 +17,7 @@ from contextlib import suppress
 import psutil
 from sqlalchemy import text
 
-from benchmarks._load import ask
-from benchmarks.http import get, service, shown
+from benchmarks.http import Table, get, service
 from services.db.models import Job
 from services.jobs.states import transition
 from tests.factories import add_job
@@ -64,16 +63,17 @@ def main() -> None:
     with service() as stack:
         job = stack.submit(digits_job(1))
         port, key = int(stack.client.base_url.port or 0), str(stack.client.headers["authorization"])
-        looks = {"status": 200, "clients": 4, "seconds": options.seconds}
-        print(f"  {'':<34}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}")
-        alone = shown("GET job, no stream", ask(port, get(f"/v1/jobs/{job}", key), **looks))
-        before = memory(stack)
+        api, look = psutil.Process(stack.processes[0].pid), get(f"/v1/jobs/{job}", key)
+        table = Table(clients=4, seconds=options.seconds)
+        table.head()
+        alone = table.line("GET job, no stream", api, port, look, 200).load
+        before = memory(api)
         followers = Followers(port, key, waiting_jobs(stack, options.streams))
         followers.thread.start()
         while followers.open < options.streams:
             time.sleep(0.05)
-        crowd = shown(f"GET job, {options.streams} idle streams", ask(port, get(f"/v1/jobs/{job}", key), **looks))
-        each = (memory(stack) - before) / options.streams
+        crowd = table.line(f"GET job, {options.streams} idle streams", api, port, look, 200).load
+        each = (memory(api) - before) / options.streams
         took = end_all(stack, followers)
         ratio = crowd.p99_ms / alone.p99_ms
         print(f"\n  memory of the API for each stream     {each / 1e3:.0f} kB")
@@ -100,9 +100,9 @@ def end_all(stack: Stack, followers: Followers) -> float:
     return time.monotonic() - done
 
 
-def memory(stack: Stack) -> int:
-    """Return the resident bytes of the API."""
-    return int(psutil.Process(stack.processes[0].pid).memory_info().rss)
+def memory(process: psutil.Process) -> int:
+    """Return the resident bytes of a process."""
+    return int(process.memory_info().rss)
 
 
 if __name__ == "__main__":
