@@ -12,6 +12,7 @@ from api.query import PageQuery
 from api.queue_views import QueueView
 from api.responses import json_answer
 from services.jobs import queue
+from services.limits.quotas import effective
 
 router = APIRouter(prefix="/queue", tags=["queue"])
 
@@ -31,7 +32,7 @@ def list_queue(query: Annotated[PageQuery, Query()], parts: ServiceParts, caller
     first, then whoever has fewest jobs running, then the oldest. `eta` is null where no estimate tells. `totals` are
     those of a moment ago (`as_of`).
     """
-    settings = parts.settings
+    limits = effective(caller.limits, parts.settings)
     with parts.database.read_session() as session:
         line = parts.board.line(since=queue.newest(session, tenant_id=caller.tenant_id))
         page = queue.list_queue(session, line, tenant_id=caller.tenant_id, limit=query.limit, after=query.after)
@@ -42,6 +43,6 @@ def list_queue(query: Annotated[PageQuery, Query()], parts: ServiceParts, caller
             "data": page.data,
             "has_more": page.has_more,
             "last_id": page.last_id,
-            "totals": {**totals, "max_queued_jobs": settings.max_queued_jobs},
+            "totals": {**totals, "max_queued_jobs": limits["unfinished_jobs"]},
         }
     )

@@ -28,6 +28,12 @@ def limited(make_caller, database):
     return make
 
 
+def test_the_queue_tells_a_tenant_its_own_limit(limited, client, api_settings):
+    own, ordinary = limited(unfinished_jobs=3).client, client
+    for caller, limit in ((own, 3), (ordinary, api_settings.max_queued_jobs)):
+        assert caller.get("/v1/queue").json()["totals"]["max_queued_jobs"] == limit
+
+
 def audit(client, **filters):
     return client.get("/v1/audit", params=filters).json()["data"]
 
