@@ -36,10 +36,12 @@ def write(target: Path, *, database_url: str, data: Path) -> dict[str, Any]:
     It appears under its name when it is whole and on disk.
 
     Raises:
-        ServerError: ``target`` is there already, or the database cannot be read.
+        ServerError: ``target`` is there already, or within ``data``; or the database cannot be read.
     """
     if target.exists():
         raise ServerError(f"{target} exists already. Name a new folder for the backup.")
+    if target.resolve().is_relative_to(data.resolve()):
+        raise ServerError(f"{target} lies in {data}, which is what is backed up. Name a folder elsewhere.")
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700, parents=True)

@@ -22,7 +22,7 @@ def save(target: Path, data: Path, *, environment: Mapping[str, str] | None = No
     The service may run: what it commits from now on is not in the backup. One that does not run stays stopped.
 
     Raises:
-        ServerError: there is no service, or it cannot be read, or ``target`` exists.
+        ServerError: there is no service, or it cannot be read, or ``target`` exists or lies in the data folder.
     """
     with _database(data, os.environ if environment is None else environment) as url:
         return backup.write(target, database_url=url, data=data)

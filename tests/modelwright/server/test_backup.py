@@ -140,6 +140,14 @@ def test_neither_command_overwrites_anything(saved, tmp_path):
         backup.read(tmp_path / "data")
 
 
+def test_a_backup_is_not_written_into_what_it_backs_up(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for data in (tmp_path / "data", tmp_path / "link"):
+        with pytest.raises(ServerError, match="which is what is backed up"):
+            backup.write(tmp_path / "data" / "saved", database_url="postgresql://", data=data)
+
+
 def test_a_backup_of_servers_elsewhere_goes_into_a_database_elsewhere(saved, database_url, postgres, tmp_path):
     from modelwright.server import service_backup
 
