@@ -143,7 +143,7 @@ class AsyncClient:
     logs = _iterated(Client.logs)
     follow_logs = _iterated(Client.follow_logs)
 
-    change_job = _awaited(Client.change_job)
+    change_job = _job(Client.change_job)
     queue = _iterated(Client.queue)
     queue_totals = _awaited(Client.queue_totals)
     workers = _iterated(Client.workers)

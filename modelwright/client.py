@@ -148,6 +148,19 @@ class Client(
         filters += [(f"label.{name}", value) for name, value in (labels or {}).items()]
         return (Job(one, self) for one in self._pages("/v1/jobs", filters, limit))
 
+    def change_job(
+        self, job_id: str, *, labels: Mapping[str, str | None] | None = None, priority: int | None = None
+    ) -> Job:
+        """Change labels (None takes one away) or the priority of a job, and return it.
+
+        Raises:
+            InvalidRequest: a label or the priority is none.
+            StateConflict: the priority of a job that has ended.
+        """
+        change = {"labels": dict(labels) if labels else None, "priority": priority}
+        given = {name: value for name, value in change.items() if value is not None}
+        return Job(self._patch(path("jobs", job_id), given), self)
+
     def cancel(self, job_id: str) -> Job:
         """Ask for the end of a job and return it; a running one writes a checkpoint first.
 

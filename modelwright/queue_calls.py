@@ -1,8 +1,8 @@
-"""What a client can ask about the queue and the workers, and change of a job that waits in it."""
+"""What a client can ask about the queue and the workers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from modelwright.requests import Requests, path
@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 class QueueCalls(Requests):
-    """The methods for ``/v1/queue`` and ``/v1/workers``, and ``PATCH /v1/jobs/{id}``."""
+    """The methods for ``/v1/queue`` and ``/v1/workers``."""
 
     def queue(self, *, limit: int | None = None) -> Iterator[Json]:
         """Yield your queued jobs, the next one first, each with ``position``, ``ahead``, ``eta``, ``waiting_for``."""
@@ -33,15 +33,3 @@ class QueueCalls(Requests):
             NotFound: there is none, or it was not seen for ten minutes.
         """
         return self._get(path("workers", worker_id))
-
-    def change_job(
-        self, job_id: str, *, labels: Mapping[str, str | None] | None = None, priority: int | None = None
-    ) -> Json:
-        """Change labels (None takes one away) or the priority of a job, and return it.
-
-        Raises:
-            InvalidRequest: a label or the priority is none.
-            StateConflict: the priority of a job that has ended.
-        """
-        change = {"labels": dict(labels) if labels else None, "priority": priority}
-        return self._patch(path("jobs", job_id), {name: value for name, value in change.items() if value is not None})

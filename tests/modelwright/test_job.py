@@ -52,6 +52,13 @@ def test_a_repetition_is_another_job(asked, verb):
     assert job.id == "job_1"
 
 
+def test_a_job_that_is_changed_is_a_job(asked):
+    job = asked(reply(200, {**RUNNING, "priority": 3}))
+    changed = job._client.change_job(job.id, priority=3)
+    assert (type(changed), changed["priority"]) == (Job, 3)
+    assert job.service.requests[-1][:2] == ("PATCH", "/v1/jobs/job_1")
+
+
 def test_its_result_is_the_job_that_succeeded_or_an_error(asked):
     assert asked(reply(200, DONE)).result().state == "succeeded"
     with pytest.raises(JobFailed, match="cancelled"):
