@@ -57,8 +57,9 @@ def _iterated(
             while (item := await self.in_thread(functools.partial(next, items, _END))) is not _END:
                 yield cast(R, item)
         finally:
+            # Here and not in a thread: the client, whose threads they are, may have been closed before.
             with suppress(ValueError):  # cancelled while a thread waits in it: that thread ends it
-                await self.in_thread(getattr(items, "close", _nothing))
+                getattr(items, "close", _nothing)()
 
     return each
 

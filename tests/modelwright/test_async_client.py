@@ -105,3 +105,15 @@ def test_a_loop_that_is_left_early_closes_what_it_read():
     with scripted(reply(200, DONE)) as service:
         run(service, use)
     assert closed.is_set()
+
+
+def test_a_loop_that_is_left_early_can_be_closed_after_its_client():
+    async def main(url):
+        async with AsyncClient(url, "mw_key", retries=QUICK) as client:
+            changes = client.watch("job_1")
+            async for _ in changes:
+                break
+        await changes.aclose()
+
+    with scripted(reply(200, RUNNING)) as service:
+        asyncio.run(main(service.url))
