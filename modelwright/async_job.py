@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from modelwright.errors import JobFailed
+from modelwright.job import JobContent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,22 +18,12 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-class AsyncJob(Json):
+class AsyncJob(JobContent):
     """A job: ``job["state"]`` is what was known when it was asked for, `refresh` asks again. See `modelwright.Job`."""
 
     def __init__(self, content: Mapping[str, Any], client: AsyncClient) -> None:
         super().__init__(content)
         self._client = client
-
-    @property
-    def id(self) -> str:
-        """The id (``job_…``)."""
-        return str(self["id"])
-
-    @property
-    def state(self) -> str:
-        """The state that was last known."""
-        return str(self["state"])
 
     async def refresh(self) -> Self:
         """Look at the job again, and return it."""
@@ -62,9 +52,7 @@ class AsyncJob(Json):
             JobFailed: it failed, or was cancelled.
             WaitTimeout: it has not ended in time; it goes on.
         """
-        if (await self.wait(timeout_seconds=timeout_seconds)).state != "succeeded":
-            raise JobFailed(self)
-        return self
+        return (await self.wait(timeout_seconds=timeout_seconds)).succeeded()
 
     async def cancel(self) -> Self:
         """Ask for its end; a running one writes a checkpoint first.
@@ -143,8 +131,3 @@ class AsyncJob(Json):
     async def predict(self, rows: object = None, **options: Any) -> Json:  # noqa: ANN401 - those of `Client.predict`
         """Predict with the newest weights; the arguments are those of `Client.predict`."""
         return await self._client.predict(self.id, rows, **options)
-
-    def _now(self, content: Mapping[str, Any]) -> Self:
-        self.clear()
-        self.update(content)
-        return self

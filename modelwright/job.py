@@ -18,19 +18,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-class Job(Json):
-    """A job: ``job["state"]`` is what was known when it was asked for, `refresh` asks again.
-
-    ::
-
-        job = client.submit(model=…, data=…, training=…)
-        job.watch()                     # a progress bar, in a terminal or a notebook
-        model = job.load()              # a torch.nn.Module with the trained weights
-    """
-
-    def __init__(self, content: Mapping[str, Any], client: Client) -> None:
-        super().__init__(content)
-        self._client = client
+class JobContent(Json):
+    """A job as it was when it was last looked at: what needs no service to answer."""
 
     @property
     def id(self) -> str:
@@ -46,6 +35,36 @@ class Job(Json):
     def ended(self) -> bool:
         """Whether it had ended when it was last looked at: succeeded, failed or cancelled."""
         return bool(self["terminal"])
+
+    def succeeded(self) -> Self:
+        """Return the job if it has succeeded.
+
+        Raises:
+            JobFailed: it failed, was cancelled, or has not ended.
+        """
+        if self.state != "succeeded":
+            raise JobFailed(self)
+        return self
+
+    def _now(self, content: Mapping[str, Any]) -> Self:
+        self.clear()
+        self.update(content)
+        return self
+
+
+class Job(JobContent):
+    """A job: ``job["state"]`` is what was known when it was asked for, `refresh` asks again.
+
+    ::
+
+        job = client.submit(model=…, data=…, training=…)
+        job.watch()                     # a progress bar, in a terminal or a notebook
+        model = job.load()              # a torch.nn.Module with the trained weights
+    """
+
+    def __init__(self, content: Mapping[str, Any], client: Client) -> None:
+        super().__init__(content)
+        self._client = client
 
     def refresh(self) -> Self:
         """Look at the job again, and return it."""
@@ -85,16 +104,6 @@ class Job(Json):
             WaitTimeout: it has not ended in time; it goes on.
         """
         return self.wait(timeout_seconds=timeout_seconds).succeeded()
-
-    def succeeded(self) -> Self:
-        """Return the job if it has succeeded.
-
-        Raises:
-            JobFailed: it failed, was cancelled, or has not ended.
-        """
-        if self.state != "succeeded":
-            raise JobFailed(self)
-        return self
 
     def cancel(self) -> Self:
         """Ask for its end; a running one writes a checkpoint first.
@@ -173,8 +182,3 @@ class Job(Json):
     def predict(self, rows: object = None, **options: Any) -> Json:  # noqa: ANN401 - those of `Client.predict`
         """Predict with the newest weights; the arguments are those of `Client.predict`."""
         return self._client.predict(self.id, rows, **options)
-
-    def _now(self, content: Mapping[str, Any]) -> Self:
-        self.clear()
-        self.update(content)
-        return self

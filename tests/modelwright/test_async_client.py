@@ -40,7 +40,7 @@ def test_every_method_of_the_client_can_be_awaited_or_iterated():
 def test_a_job_is_submitted_awaited_and_looked_at():
     async def use(client):
         job = await client.submit({"model": "Linear(1, 1)"})
-        assert (job["state"], job.id) == ("running", "job_1")
+        assert (job["state"], job.id, job.ended) == ("running", "job_1", False)
         return (await job.result()).state
 
     with scripted(reply(201, RUNNING), reply(200, DONE)) as service:
