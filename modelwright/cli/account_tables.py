@@ -86,14 +86,7 @@ def print_audit(entries: Sequence[Json], console: Console) -> None:
     """Print who did what, newest first; for a pipe lines: time, key, status, action, object, request."""
     if not console.is_terminal:
         for one in entries:
-            cells = (
-                one["created_at"],
-                one["key_id"],
-                one["status"],
-                one["action"],
-                one["object_id"],
-                one["request_id"],
-            )
+            cells = [one[name] for name in _AUDIT_CELLS]
             typer.echo("\t".join("" if cell is None else str(cell) for cell in cells))
         return
     table = _table("WHEN", "KEY", "", "ACTION", "OBJECT")

@@ -26,6 +26,7 @@ _STATES: dict[str, Literal["ok", "note", "wrong"]] = {"ok": "ok", "degraded": "n
 _FIXES = {
     "database": "Start PostgreSQL again, or mend DATABASE_URL of the service.",
     "redis": "Start Redis again, or mend REDIS_URL of the service; jobs start more slowly until then.",
+    "scheduler": "Start the scheduler: `modelwright up`, or `python -m worker.scheduler` with the service's settings.",
     "workers": "Start a worker: `modelwright up`, or `python -m worker` with the service's DATABASE_URL and REDIS_URL.",
 }
 
