@@ -51,7 +51,7 @@ from api.watching import Watcher
 from services.config import Settings
 from services.datasets.reader import Reader
 from services.db.engine import Database
-from services.health import redis_client
+from services.health import StoreProbe, redis_client
 from services.jobs import events as job_events
 from services.jobs.line import Line, read_line
 from services.predictions.warm import WarmModels
@@ -161,7 +161,8 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     meter = Meter(settings, database)
     stack.callback(meter.close)
     board = Board(partial(_line, database, settings.max_running_jobs or None))
-    known = (PrincipalCache(), watcher, meter, board)
+    store = None if database.objects is None else StoreProbe(database.objects)
+    known = (PrincipalCache(), watcher, meter, board, store)
     return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, *known)
 
 

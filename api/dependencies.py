@@ -23,6 +23,7 @@ from services.config import Settings
 from services.datasets import reader as datasets
 from services.db.engine import Database
 from services.errors import Busy, RateLimited, Unavailable
+from services.health import StoreProbe
 from services.limits.rates import Allowance
 from services.predictions.warm import WarmModels
 from services.preflight import Preflight
@@ -54,6 +55,7 @@ class Parts:
     watcher: Watcher
     meter: Meter
     board: Board
+    store: StoreProbe | None = None  # without an object store
     known_jobs: KnownJobs = field(default_factory=KnownJobs)
 
 

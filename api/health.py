@@ -16,7 +16,7 @@ from api.openapi import answer, problems
 from api.query import no_query
 from api.responses import json_answer, tagged_json
 from api.views import HealthView, ReadyView
-from services.health import Component, check_database, check_redis
+from services.health import Component, StoreProbe, check_database, check_redis
 
 router = APIRouter(tags=["service"], dependencies=[Depends(no_query)])
 
@@ -42,10 +42,10 @@ async def healthz() -> Response:
     },
 )
 async def readyz(parts: ServiceParts) -> Response:
-    """Say how PostgreSQL, Redis, the workers and the scheduler are.
+    """Say how PostgreSQL, Redis, the workers and the scheduler are, and the object store where there is one.
 
-    Without Redis, workers or the scheduler jobs are still accepted and kept: that is `degraded`, and 200. Without
-    PostgreSQL nothing can be answered: 503.
+    Without any but PostgreSQL jobs are still accepted and kept: that is `degraded`, and 200. Without PostgreSQL nothing
+    can be answered: 503.
     """
     components = await _components(parts)
     words = {component.status for component in components.values()}
@@ -73,6 +73,8 @@ async def _components(parts: Parts) -> dict[str, Component]:
         "workers": Component("degraded", "Not known."),
         "scheduler": Component("degraded", "Not known."),
     }
+    if parts.store is not None:
+        found["object_store"] = Component("degraded", _LATE.detail)
 
     async def ask_database() -> None:
         found.update(await _in_thread(partial(check_database, parts.database)))
@@ -80,10 +82,15 @@ async def _components(parts: Parts) -> dict[str, Component]:
     async def ask_redis() -> None:
         found["redis"] = await _in_thread(partial(check_redis, parts.redis))
 
+    async def ask_store(store: StoreProbe) -> None:
+        found["object_store"] = await _in_thread(store.look)
+
     with anyio.move_on_after(_DEADLINE_SECONDS):
         async with anyio.create_task_group() as group:
             group.start_soon(ask_database)
             group.start_soon(ask_redis)
+            if parts.store is not None:
+                group.start_soon(ask_store, parts.store)
     return found
 
 

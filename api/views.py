@@ -238,4 +238,4 @@ class ReadyView(View):
     """How the service is."""
 
     status: Literal["ok", "degraded", "down"]
-    components: dict[Literal["database", "redis", "workers", "scheduler"], ComponentView]
+    components: dict[Literal["database", "redis", "workers", "scheduler", "object_store"], ComponentView]

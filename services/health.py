@@ -1,7 +1,9 @@
-"""Whether what the service stands on works right now: PostgreSQL, Redis, workers, the scheduler."""
+"""Whether what the service stands on works right now: PostgreSQL, Redis, workers, the scheduler, an object store."""
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.db.engine import Database
+from services.s3 import Trouble
+from services.storage.objects import REACH_SECONDS, ObjectStore
 from services.telemetry.counters import seen_seconds_ago
 
 Word = Literal["ok", "degraded", "down"]
@@ -17,6 +21,8 @@ Word = Literal["ok", "degraded", "down"]
 UNCLAIMED_SECONDS = 30
 """A free worker takes a job within 15 s whatever fails; one that waits twice as long while nobody trains has none."""
 SCHEDULER_SECONDS = 30
+STORE_FRESH_SECONDS = 5.0
+"""So old may be what is said of the object store: each question is a request that its operator pays for."""
 _REDIS_SECONDS = 1.0
 _PROBE = "modelwright.health"
 
@@ -72,6 +78,38 @@ def check_redis(client: redis.Redis) -> Component:
 def redis_client(url: str) -> redis.Redis:
     """Return a client for `check_redis` that waits no longer than a second."""
     return redis.Redis.from_url(url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS)
+
+
+class StoreProbe:
+    """Says how an object store is. Any thread may ask; the store is asked by one at a time, and not for each of them.
+
+    So a store that hangs holds one thread of ours, however often who has no key asks ``/readyz``.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._turn = threading.Lock()
+        self._known: tuple[float, Component] | None = None
+
+    def look(self) -> Component:
+        """Return how it is, or was some seconds ago."""
+        if not self._turn.acquire(timeout=2 * REACH_SECONDS):
+            return Component("degraded", "The object store has not answered yet.")
+        try:
+            if self._known is None or time.monotonic() - self._known[0] > STORE_FRESH_SECONDS:
+                self._known = time.monotonic(), _store(self._store.reach())
+            return self._known[1]
+        finally:
+            self._turn.release()
+
+
+def _store(trouble: Trouble | None) -> Component:
+    """Judge what came of asking for the bucket, of which only the answer's status is known."""
+    if trouble is None:
+        return Component("ok", "The object store answers.")
+    what = {"denied": "refuses our key", "not_found": "has no such bucket", "away": "does not answer"}
+    cost = "requests that need its bytes get 503, jobs that store a checkpoint wait."
+    return Component("degraded", f"The object store {what.get(trouble, 'refuses what we ask')}: {cost}")
 
 
 def _scheduler(seconds: float | None) -> Component:

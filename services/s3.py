@@ -21,7 +21,9 @@ Trouble = Literal["no_bucket", "not_found", "denied", "changed", "away", "other"
 
 
 @lru_cache(maxsize=8)
-def open_client(access: S3Access, *, tries: int = 1) -> Any:  # noqa: ANN401 - botocore makes its classes while it runs
+def open_client(
+    access: S3Access, *, tries: int = 1, connect_seconds: float = CONNECT_SECONDS, read_seconds: float = READ_SECONDS
+) -> Any:  # noqa: ANN401 - botocore makes its classes while it runs
     """Return a client that any thread may use, which sends a request up to ``tries`` times.
 
     No redirect to another host is followed, no proxy used; files and variables that AWS's tools read are not.
@@ -45,8 +47,8 @@ def open_client(access: S3Access, *, tries: int = 1) -> Any:  # noqa: ANN401 - b
         aws_session_token=access.session_token,
         config=Config(
             signature_version="s3v4" if access.access_key_id else botocore.UNSIGNED,
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            connect_timeout=connect_seconds,
+            read_timeout=read_seconds,
             retries={"total_max_attempts": tries, "mode": "standard"},
             max_pool_connections=_CONNECTIONS,
             proxies={},

@@ -22,6 +22,8 @@ from services.s3_settings import ObjectPlace
 
 _AT_ONCE = 8
 _TRIES = 2
+REACH_SECONDS = 0.8
+"""How long the question whether the store is there waits for a connection, and then for an answer."""
 _DELETED_AT_ONCE = 1000  # as S3 has it
 
 log = logging.getLogger(__name__)
@@ -125,6 +127,15 @@ class ObjectStore:
             StoreUnavailable: it is not there, not ours, or nobody answers.
         """
         self._call("head_bucket")
+
+    def reach(self) -> s3.Trouble | None:
+        """Ask for the bucket once, within twice `REACH_SECONDS`; return what is wrong, None when nothing is."""
+        client = s3.open_client(self._place.access, connect_seconds=REACH_SECONDS, read_seconds=REACH_SECONDS)
+        try:
+            client.head_bucket(Bucket=self._place.bucket)
+        except s3.failures() as error:
+            return s3.trouble(error)
+        return None
 
     def close(self) -> None:
         """End the threads."""

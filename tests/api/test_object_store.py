@@ -8,12 +8,14 @@ import httpx
 import pytest
 
 from api.app import create_app
+from services import health
 from services.checkpoints import service, writer
 from services.storage.place import open_database
 from tests.api.server import serving
 from tests.api.test_checkpoints import MIB, file_of
 from tests.factories import add_job, claim
 from tests.object_store import ObjectServer
+from tests.stack import until
 
 CSV = b"a,b\n" + b"".join(b"%d,%d\n" % (row, row * row) for row in range(20_000))
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -39,6 +41,12 @@ def client(settings, caller):
         yield opened
 
 
+@pytest.fixture(autouse=True)
+def _asked_anew(monkeypatch):
+    """What ``/readyz`` says of the store is of this moment, as it may not be elsewhere."""
+    monkeypatch.setattr(health, "STORE_FRESH_SECONDS", 0)
+
+
 @pytest.fixture
 def checkpoint(settings, caller, tmp_path):
     """A checkpoint that a worker stored there: its path, and its bytes."""
@@ -52,10 +60,17 @@ def checkpoint(settings, caller, tmp_path):
         return f"/v1/checkpoints/{writer.store(database, claim(database), snapshot, keep=3)}", content
 
 
+def store(client):
+    """Return what ``/readyz`` says of the object store."""
+    said = client.get("/readyz").json()["components"]["object_store"]
+    return said["status"], said["detail"]
+
+
 def test_bytes_come_from_the_store_and_while_it_is_away_callers_are_told_to_come_back(
     client, checkpoint, server, settings, problem
 ):
     path, content = checkpoint
+    until(lambda: store(client) == ("ok", "The object store answers."), seconds=60)
     answer = client.get(f"{path}/content")
     assert (answer.status_code, answer.content) == (200, content)
     part = client.get(f"{path}/content", headers={"Range": "bytes=1000000-1100000"})
@@ -72,8 +87,13 @@ def test_bytes_come_from_the_store_and_while_it_is_away_callers_are_told_to_come
         assert problem(refused, 503)["code"] == "unavailable"
         assert int(refused.headers["Retry-After"]) >= 1
     assert client.get(path).status_code == 200  # what needs no bytes is there
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert store(client)[0] == "degraded"
+    assert store(client)[1].startswith("The object store does not answer: ")
 
     server.start()
+    until(lambda: store(client)[1].startswith("The object store has no such bucket: "), seconds=60)
     server.client.create_bucket(Bucket=settings.object_store.bucket)  # empty: the objects are lost
     with pytest.raises(httpx.RemoteProtocolError):
         client.get(f"{path}/content")
