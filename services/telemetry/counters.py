@@ -25,15 +25,20 @@ Key = tuple[str, str]
 
 _EVENTS = text(
     """
-    WITH place AS (
+    WITH unsettled AS (
+        SELECT min(sequence) AS first FROM job_event
+        WHERE sequence > :after AND created_at > now() - make_interval(secs => :settled)
+    ), place AS (
+        -- The last that is settled, and not the one before the first that is not: that one may not be committed yet.
         SELECT least(
             coalesce(
-                (SELECT min(sequence) - 1 FROM job_event
-                 WHERE sequence > :after AND created_at > now() - make_interval(secs => :settled)),
-                (SELECT max(sequence) FROM job_event WHERE sequence > :after)
+                (SELECT max(sequence) FROM job_event
+                 WHERE sequence > :after AND sequence < coalesce(unsettled.first, 9223372036854775807)),
+                :after
             ),
             CAST(:after AS bigint) + :most
         ) AS upto
+        FROM unsettled
     )
     SELECT place.upto, type, data ->> 'state' AS state, data ->> 'attempt' AS attempt, data ->> 'reason' AS reason,
            data -> 'error' ->> 'code' AS code, count(job_event.sequence) AS events
@@ -54,7 +59,7 @@ def count_events(session: Session, *, settled_seconds: float = SETTLED_SECONDS) 
     found: Counter[Key] = Counter()
     events = 0
     for row in session.execute(_EVENTS, values):
-        if row.upto is None or row.type is None:
+        if row.type is None:
             continue
         after, events = row.upto, events + row.events
         for key in _keys(row.type, row.state, row.attempt, row.reason, row.code):

@@ -69,6 +69,28 @@ def test_an_event_that_is_not_settled_yet_waits_and_with_it_those_behind_it(data
     assert count(database) == 2
 
 
+def test_an_event_that_is_committed_after_its_successor_is_counted_too(database, tenant_id):
+    count(database)
+    before = totals(database)
+    job_id = add_job(database, tenant_id)
+
+    def happen(session):
+        add_event(session, session.get(Job, job_id), "job.checkpoint", {})
+        session.flush()
+
+    with database.session() as session:
+        happen(session)
+        session.execute(text("UPDATE job_event SET created_at = now() - interval '1 hour'"))
+    with database.session() as late:
+        happen(late)
+        with database.session() as session:
+            happen(session)
+        with database.session() as session:
+            assert counters.count_events(session) == 1
+    assert count(database) == 2
+    assert more(database, before) == {("checkpoints", ""): 3}
+
+
 def test_several_count_at_once_and_nothing_twice(database, tenant_id):
     count(database)
     before = totals(database)
