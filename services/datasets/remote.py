@@ -74,7 +74,7 @@ def _trust(settings: Settings) -> ssl.SSLContext:
 
 def _send(client: httpx.Client, place: Place, addresses: list[Address], extra: dict[str, str]) -> httpx.Response:
     headers = {
-        "Host": place.host if place.port == 443 else f"{place.host}:{place.port}",
+        "Host": place.authority,
         "Accept": "*/*",
         "Accept-Encoding": "identity",
         "User-Agent": "modelwright",

@@ -52,6 +52,12 @@ class Place:
     port: int
     target: str
 
+    @property
+    def authority(self) -> str:
+        """What the ``Host`` header says."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORT else f"{host}:{self.port}"
+
 
 def read_url(url: str, settings: Settings) -> Place:
     """Return what a URL says; nothing is sent, not even to a name server.

@@ -124,7 +124,7 @@ def _exchange(
     pool: httpcore.ConnectionPool, place: Place, address: Address, headers: Mapping[str, str], body: bytes
 ) -> tuple[int, str]:
     named = {
-        "Host": place.host if place.port == 443 else f"{place.host}:{place.port}",
+        "Host": place.authority,
         "Accept-Encoding": "identity",
         "Connection": "close",
         "Content-Length": str(len(body)),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from services.config import Settings, load_settings
-from services.datasets.remote_address import UrlNotAllowed, is_allowed, read_url, resolve, resolve_now
+from services.datasets.remote_address import Place, UrlNotAllowed, is_allowed, read_url, resolve, resolve_now
 
 OFF = Settings("postgresql://", "redis://")
 ALLOWING = replace(OFF, remote_hosts=("data.example.org", "*.mirror.net", "files.example.org:8443"))
@@ -86,6 +86,19 @@ def test_without_a_host_that_is_allowed_nothing_is_fetched(url, no_network):
 def test_an_allowed_url_is_read(url, host, port, target, no_network):
     place = read_url(url, ALLOWING)
     assert (place.host, place.port, place.target) == (host, port, target)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "authority"),
+    [
+        ("a.example", 443, "a.example"),
+        ("a.example", 8443, "a.example:8443"),
+        ("2606:4700::1111", 443, "[2606:4700::1111]"),
+        ("2606:4700::1111", 8443, "[2606:4700::1111]:8443"),
+    ],
+)
+def test_a_place_is_named_as_http_has_it(host, port, authority):
+    assert Place(host, port, "/").authority == authority
 
 
 def test_a_name_with_one_inner_address_is_refused_whatever_the_others_are(monkeypatch):
