@@ -6,7 +6,6 @@ waits for the next change of the job waits on, however the queue before it moves
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,12 +14,10 @@ from fastapi import Request
 
 from api.dependencies import Parts
 from api.known_jobs import KnownJob
-from api.preconditions import require_match
+from api.preconditions import require_settled, two_part_tag
 from api.responses import encode, entity_tag
 from services.jobs import queries
 from services.jobs.places import Waiting, place, waiting_of
-
-_PLACE = re.compile(r'\.[0-9a-f]{16}"')
 
 
 def look(parts: Parts, tenant_id: str, job_id: str) -> KnownJob:
@@ -40,6 +37,12 @@ def look(parts: Parts, tenant_id: str, job_id: str) -> KnownJob:
     return known if known.waiting is None else _placed(parts, known, known.waiting)
 
 
+def changed(parts: Parts, tenant_id: str, view: Mapping[str, Any]) -> KnownJob:
+    """Return the answer of a job that was just changed, as ``view`` shows it."""
+    known = _known(dict(view), tenant_id)
+    return known if known.waiting is None else _placed(parts, known, known.waiting)
+
+
 def knows(request: Request, job: KnownJob) -> bool:
     """Tell whether the client has the job as it is, wherever it stands in the queue (``If-None-Match``)."""
     header = request.headers.get("if-none-match", "")
@@ -52,8 +55,7 @@ def require_job(request: Request, view: Mapping[str, Any], tenant_id: str) -> No
     Raises:
         PreconditionFailed: it knows another version.
     """
-    wanted = request.headers.get("if-match")
-    require_match(_PLACE.sub('"', wanted) if wanted else wanted, _known(dict(view), tenant_id).tag)
+    require_settled(request, _known(dict(view), tenant_id).tag)
 
 
 def _known(view: dict[str, Any], tenant_id: str) -> KnownJob:
@@ -65,5 +67,5 @@ def _known(view: dict[str, Any], tenant_id: str) -> KnownJob:
 def _placed(parts: Parts, known: KnownJob, waiting: Waiting) -> KnownJob:
     """Return the answer with the job's place in the queue."""
     found = encode(place(parts.board.line(since=waiting.created_at), waiting))
-    tag = f'{known.tag[:-1]}.{entity_tag(found)[1:17]}"'
-    return replace(known, body=known.body[:-1] + b',"queue":' + found + b"}", tag=tag)
+    body = known.body[:-1] + b',"queue":' + found + b"}"
+    return replace(known, body=body, tag=two_part_tag(known.tag, found))

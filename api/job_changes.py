@@ -10,10 +10,9 @@ from api import queue_examples
 from api.audited import AuditedRoute
 from api.body import JsonBody
 from api.dependencies import ServiceParts, Writer, WriteSession
-from api.job_answers import require_job
+from api.job_answers import changed, require_job
 from api.openapi import answer, json_request, problems
 from api.query import no_query
-from api.responses import json_answer
 from api.views import JobView
 from services.jobs.changes import change_job
 
@@ -40,4 +39,5 @@ def patch_job(
     """
     still_so = partial(require_job, request, tenant_id=caller.tenant_id)
     job = change_job(session, tenant_id=caller.tenant_id, job_id=job_id, body=body, still_so=still_so)
-    return json_answer(parts.board.placed(job, tenant_id=caller.tenant_id))
+    known = changed(parts, caller.tenant_id, job)
+    return Response(known.body, media_type="application/json", headers={"ETag": known.tag})

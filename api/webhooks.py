@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from api.audited import AuditedRoute
@@ -15,6 +15,7 @@ from api.idempotency import Acted, ActOnce, IdempotencyKey, made_answer
 from api.openapi import answer, json_request, problems
 from api.query import CommaSeparated, PageQuery, no_query, unknown_states
 from api.responses import json_answer, list_answer
+from api.webhook_answers import StillAsked, changed, looked_at
 from api.webhook_examples import CHANGES, WEBHOOKS
 from api.webhook_views import (
     WebhookDeliveryList,
@@ -88,12 +89,17 @@ def list_webhooks(query: Annotated[PageQuery, Query()], parts: ServiceParts, cal
     "/{webhook_id}",
     summary="Look at a webhook",
     dependencies=[Depends(no_query)],
-    responses={**answer(200, WebhookView, "The webhook as it is now."), **problems(401, 403, 404, 422, 503)},
+    responses={
+        **answer(200, WebhookView, "The webhook as it is now."),
+        304: {"description": "It is as you know it (`If-None-Match`)."},
+        **problems(401, 403, 404, 422, 503),
+    },
 )
-def get_webhook(webhook_id: str, parts: ServiceParts, caller: Reader) -> Response:
+def get_webhook(webhook_id: str, request: Request, parts: ServiceParts, caller: Reader) -> Response:
     """Return a webhook: what it asks for, whether it is on, since when it fails."""
     with parts.database.read_session() as session:
-        return json_answer(service.get_webhook(session, tenant_id=caller.tenant_id, webhook_id=webhook_id))
+        found = service.get_webhook(session, tenant_id=caller.tenant_id, webhook_id=webhook_id)
+    return looked_at(request, found)
 
 
 @router.patch(
@@ -102,22 +108,33 @@ def get_webhook(webhook_id: str, parts: ServiceParts, caller: Reader) -> Respons
     dependencies=[Depends(no_query)],
     responses={
         **answer(200, WebhookView, "The webhook, changed."),
-        **problems(400, 401, 403, 404, 408, 413, 415, 422, 503),
+        **problems(400, 401, 403, 404, 408, 412, 413, 415, 422, 503),
     },
     openapi_extra=json_request("WebhookChange", CHANGES),
 )
 def change_webhook(
-    webhook_id: str, caller: Writer, body: JsonBody, session: WriteSession, parts: ServiceParts
+    *,
+    webhook_id: str,
+    caller: Writer,
+    body: JsonBody,
+    still_asked: StillAsked,
+    session: WriteSession,
+    parts: ServiceParts,
 ) -> Response:
     """Change the address or the filter, or switch it off or on.
 
     While it is off no event is kept for it. What was still to be delivered when it was switched off is tried again at
-    once when it is switched on.
+    once when it is switched on. What it was told meanwhile is no change to `If-Match`.
     """
-    changed = service.change(
-        session, tenant_id=caller.tenant_id, webhook_id=webhook_id, body=body, settings=parts.settings
+    view = service.change(
+        session,
+        tenant_id=caller.tenant_id,
+        webhook_id=webhook_id,
+        body=body,
+        settings=parts.settings,
+        still_so=still_asked,
     )
-    return json_answer(changed)
+    return changed(view)
 
 
 @router.delete(
@@ -125,11 +142,11 @@ def change_webhook(
     summary="Delete a webhook",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[Depends(no_query)],
-    responses={204: {"description": "It is gone, and its log with it."}, **problems(401, 403, 404, 422, 503)},
+    responses={204: {"description": "It is gone, and its log with it."}, **problems(401, 403, 404, 412, 422, 503)},
 )
-def delete_webhook(webhook_id: str, caller: Writer, session: WriteSession) -> Response:
+def delete_webhook(webhook_id: str, caller: Writer, still_asked: StillAsked, session: WriteSession) -> Response:
     """Delete a webhook, the log of its deliveries, and what was still to be delivered."""
-    service.delete_webhook(session, tenant_id=caller.tenant_id, webhook_id=webhook_id)
+    service.delete_webhook(session, tenant_id=caller.tenant_id, webhook_id=webhook_id, still_so=still_asked)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

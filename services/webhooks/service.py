@@ -18,6 +18,7 @@ from services.errors import InvalidRequest, NotFound, Problem, QuotaExceeded
 from services.idempotency import service as idempotency
 from services.identifiers import check_id, new_id
 from services.pages import Page, id_cursor
+from services.preconditions import StillSo, in_any_case
 from services.training.problems import problems_from
 from services.webhooks import repository
 from services.webhooks.schema import JobWebhook, WebhookChange, WebhookRequest
@@ -95,8 +96,18 @@ def list_webhooks(session: Session, *, tenant_id: str, limit: int, after: str | 
     return Page.of([webhook_view(row) for row in rows], limit=limit)
 
 
-def change(session: Session, *, tenant_id: str, webhook_id: str, body: Json, settings: Settings) -> Json:
+def change(
+    session: Session,
+    *,
+    tenant_id: str,
+    webhook_id: str,
+    body: Json,
+    settings: Settings,
+    still_so: StillSo = in_any_case,
+) -> Json:
     """Change the address or the filter, switch off or on; switched on again, what waits is due at once.
+
+    ``still_so`` is asked about its view while it is locked, and may raise.
 
     Raises:
         NotFound: the tenant has no such webhook.
@@ -106,6 +117,7 @@ def change(session: Session, *, tenant_id: str, webhook_id: str, body: Json, set
     if wanted.url is not None:
         check_url(wanted.url, settings)
     webhook = find_webhook(session, tenant_id=tenant_id, webhook_id=webhook_id, locked=True)
+    still_so(webhook_view(webhook))
     webhook.url = wanted.url or webhook.url
     webhook.events = webhook.events if wanted.events is None else wanted.events
     if wanted.enabled is not None and wanted.enabled != webhook.enabled:
@@ -140,8 +152,10 @@ def replace_secret(session: Session, *, tenant_id: str, webhook_id: str) -> Json
     return {**webhook_view(webhook), "secret": webhook.secret}
 
 
-def delete_webhook(session: Session, *, tenant_id: str, webhook_id: str) -> None:
+def delete_webhook(session: Session, *, tenant_id: str, webhook_id: str, still_so: StillSo = in_any_case) -> None:
     """Delete a webhook, its log, and what was still to be delivered.
+
+    ``still_so`` is asked about its view while it is locked, and may raise.
 
     Raises:
         NotFound: the tenant has no such webhook.
@@ -149,6 +163,8 @@ def delete_webhook(session: Session, *, tenant_id: str, webhook_id: str) -> None
     webhook = find_webhook(session, tenant_id=tenant_id, webhook_id=webhook_id)
     # First the jobs, then the webhook, as whoever has an event to tell locks them: the other way round is a deadlock.
     repository.detach_jobs(session, webhook_id=webhook.id)
+    webhook = find_webhook(session, tenant_id=tenant_id, webhook_id=webhook_id, locked=True)
+    still_so(webhook_view(webhook))
     session.delete(webhook)
     session.flush()
 

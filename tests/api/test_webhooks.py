@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from api import examples
 from api.webhook_examples import CHANGES, WEBHOOKS
@@ -242,3 +243,43 @@ def test_a_job_goes_its_way_whatever_becomes_of_its_webhook(caller, made, databa
     assert [one["state"] for one in told] == ["pending", "pending"]
     assert caller.client.delete(f"/v1/webhooks/{made['id']}").status_code == 204
     assert caller.client.get(f"/v1/jobs/{job_id}").status_code == 200
+
+
+def test_a_webhook_has_a_tag_and_is_changed_and_deleted_only_as_it_is_known(client, made, problem):
+    where = f"/v1/webhooks/{made['id']}"
+    known = client.get(where)
+    tag = known.headers["etag"]
+    unchanged = client.get(where, headers={"If-None-Match": tag})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    changed = client.patch(where, json={"events": []}, headers={"If-Match": tag})
+    assert (changed.status_code, changed.json()["events"]) == (200, [])
+    assert changed.headers["etag"] == client.get(where).headers["etag"] != tag
+    for late in (
+        client.patch(where, json={"events": ["*"]}, headers={"If-Match": tag}),
+        client.patch(where, json={"enabled": False}, headers={"If-Match": f"W/{changed.headers['etag']}"}),
+        client.delete(where, headers={"If-Match": tag}),
+    ):
+        assert problem(late, 412)["code"] == "precondition_failed"
+    assert (client.get(where).json()["events"], client.get(where).json()["enabled"]) == ([], True)
+    assert client.delete(where, headers={"If-Match": changed.headers["etag"]}).status_code == 204
+
+
+def test_what_a_webhook_was_told_meanwhile_is_a_new_answer_and_no_change_to_who_changes_it(client, made, database):
+    where = f"/v1/webhooks/{made['id']}"
+    tag = client.get(where).headers["etag"]
+    with database.session() as session:
+        session.execute(text("UPDATE webhook SET last_delivered_at = now() WHERE id = :id"), {"id": made["id"]})
+    told = client.get(where, headers={"If-None-Match": tag})
+    assert (told.status_code, told.json()["last_delivered_at"] is None) == (200, False)
+    assert client.patch(where, json={"enabled": False}, headers={"If-Match": tag}).status_code == 200
+
+
+def test_of_many_who_change_the_same_webhook_one_wins(client, made):
+    where = f"/v1/webhooks/{made['id']}"
+    tag = client.get(where).headers["etag"]
+
+    def change(_: int) -> int:
+        return client.patch(where, json={"enabled": False}, headers={"If-Match": tag}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(change, range(8))) == [200] + [412] * 7
