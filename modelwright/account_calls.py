@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modelwright.requests import Requests, path
+from modelwright.requests import Moment, Requests, filters, path
 
 Json = dict[str, Any]
 
@@ -74,11 +74,13 @@ class AccountCalls(Requests):
         key_id: str | None = None,
         object_id: str | None = None,
         status: int | None = None,
+        created_after: Moment | None = None,
+        created_before: Moment | None = None,
         limit: int | None = None,
     ) -> Iterator[Json]:
         """Yield who did what, newest first: each call that changed something or was refused."""
-        given = {"key_id": key_id, "object_id": object_id, "status": status}
-        return self._pages("/v1/audit", [(name, value) for name, value in given.items() if value is not None], limit)
+        when = filters(created_after=created_after, created_before=created_before)
+        return self._pages("/v1/audit", filters(key_id=key_id, object_id=object_id, status=status) + when, limit)
 
     def _with_text(self, made: Json) -> Json:
         """Return a key with its text; where the answer that had it was lost, that of the key that replaces it."""

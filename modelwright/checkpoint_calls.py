@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwright.errors import NotFound
 from modelwright.live import as_module
-from modelwright.requests import Requests, path
+from modelwright.requests import Moment, Requests, Tagged, filters, path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,13 +25,15 @@ class CheckpointCalls(Requests):
 
     _retries: RetryPolicy
 
-    def checkpoints(self, job_id: str, *, limit: int | None = None) -> Iterator[Json]:
+    def checkpoints(
+        self, job_id: str, *, created_after: Moment | None = None, limit: int | None = None
+    ) -> Iterator[Json]:
         """Yield a job's checkpoints, newest first."""
-        return self._pages(path("jobs", job_id, "checkpoints"), [], limit)
+        return self._pages(path("jobs", job_id, "checkpoints"), filters(created_after=created_after), limit)
 
-    def get_checkpoint(self, checkpoint_id: str) -> Json:
+    def get_checkpoint(self, checkpoint_id: str) -> Tagged:
         """Return a checkpoint: step, metrics, sha256, size."""
-        return self._get(path("checkpoints", checkpoint_id))
+        return self._look(path("checkpoints", checkpoint_id))
 
     def find_checkpoint(self, identifier: str) -> Json:
         """Return the checkpoint of that id, or the newest one of the job of that id.
@@ -99,22 +101,26 @@ class CheckpointCalls(Requests):
         """
         return self._get(path("checkpoints", self.find_checkpoint(identifier)["id"], "model"))
 
-    def pin_checkpoint(self, checkpoint_id: str, *, pinned: bool = True) -> Json:
+    def pin_checkpoint(self, checkpoint_id: str, *, pinned: bool = True, if_match: str | None = None) -> Tagged:
         """Keep a checkpoint whatever comes after it, or no longer, and return it.
+
+        With ``if_match``, its ``etag``, only as it was looked at.
 
         Raises:
             NotFound: there is no such checkpoint.
+            PreconditionFailed: it has changed.
         """
-        return self._transport.patch(path("checkpoints", checkpoint_id), {"pinned": pinned})
+        return self._patch(path("checkpoints", checkpoint_id), {"pinned": pinned}, if_match)
 
-    def delete_checkpoint(self, checkpoint_id: str) -> None:
-        """Delete a checkpoint, pinned or not.
+    def delete_checkpoint(self, checkpoint_id: str, *, if_match: str | None = None) -> None:
+        """Delete a checkpoint, pinned or not; with ``if_match``, its ``etag``, only as it was looked at.
 
         Raises:
             NotFound: there is no such checkpoint.
             StateConflict: a job that has not ended would go on from it.
+            PreconditionFailed: it has changed.
         """
-        self._transport.delete(path("checkpoints", checkpoint_id))
+        self._transport.delete(path("checkpoints", checkpoint_id), if_match=if_match)
 
     def load(self, identifier: str) -> nn.Module:
         """Return a trained model: built here from its definition, with its weights, in eval mode.

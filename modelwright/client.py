@@ -18,7 +18,7 @@ from modelwright.metrics import Metrics
 from modelwright.model_calls import ModelCalls
 from modelwright.prediction_calls import PredictionCalls
 from modelwright.queue_calls import QueueCalls
-from modelwright.requests import path
+from modelwright.requests import Moment, filters, path
 from modelwright.sweep_calls import SweepCalls
 from modelwright.webhook_calls import WebhookCalls
 
@@ -138,28 +138,41 @@ class Client(
         Raises:
             NotFound: you have no such job.
         """
-        return Job(self._get(path("jobs", job_id)), self)
+        return Job(self._look(path("jobs", job_id)), self)
 
     def list_jobs(
-        self, *, states: Sequence[str] = (), labels: Mapping[str, str] | None = None, limit: int | None = None
+        self,
+        *,
+        states: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        created_after: Moment | None = None,
+        limit: int | None = None,
     ) -> Iterator[Job]:
         """Yield jobs, newest first, page by page as you take them; at most ``limit``."""
-        filters: list[tuple[str, str | int]] = [("status", state) for state in states]
-        filters += [(f"label.{name}", value) for name, value in (labels or {}).items()]
-        return (Job(one, self) for one in self._pages("/v1/jobs", filters, limit))
+        wanted = filters(status=states, created_after=created_after)
+        wanted += [(f"label.{name}", value) for name, value in (labels or {}).items()]
+        return (Job(one, self) for one in self._pages("/v1/jobs", wanted, limit))
 
     def change_job(
-        self, job_id: str, *, labels: Mapping[str, str | None] | None = None, priority: int | None = None
+        self,
+        job_id: str,
+        *,
+        labels: Mapping[str, str | None] | None = None,
+        priority: int | None = None,
+        if_match: str | None = None,
     ) -> Job:
         """Change labels (None takes one away) or the priority of a job, and return it.
+
+        With ``if_match``, its ``etag``, only as it was looked at.
 
         Raises:
             InvalidRequest: a label or the priority is none.
             StateConflict: the priority of a job that has ended.
+            PreconditionFailed: it has changed.
         """
         change = {"labels": dict(labels) if labels else None, "priority": priority}
         given = {name: value for name, value in change.items() if value is not None}
-        return Job(self._patch(path("jobs", job_id), given), self)
+        return Job(self._patch(path("jobs", job_id), given, if_match), self)
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the end of a job and return it; a running one writes a checkpoint first.

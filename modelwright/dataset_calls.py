@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwright.requests import Requests, path
+from modelwright.requests import Moment, Requests, Tagged, filters, path
 
 if TYPE_CHECKING:
     from modelwright.download import Progress
@@ -118,17 +118,24 @@ class DatasetCalls(Requests):
         given = {"columns": columns, "rows": rows, "name": name, "target": target}
         return self._post("/v1/datasets", {key: value for key, value in given.items() if value is not None}, None)
 
-    def datasets(self, *, owner: str | None = None, limit: int | None = None) -> Iterator[Json]:
+    def datasets(
+        self,
+        *,
+        owner: str | None = None,
+        states: Sequence[str] = (),
+        created_after: Moment | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Json]:
         """Yield data sets: yours, newest first, then those that come with the service; ``owner`` is own or builtin."""
-        return self._pages("/v1/datasets", [("owner", owner)] if owner else [], limit)
+        return self._pages("/v1/datasets", filters(owner=owner, status=states, created_after=created_after), limit)
 
-    def get_dataset(self, dataset_id: str) -> Json:
+    def get_dataset(self, dataset_id: str) -> Tagged:
         """Return a data set: state, rows, columns.
 
         Raises:
             NotFound: you have no such data set.
         """
-        return self._get(path("datasets", dataset_id))
+        return self._look(path("datasets", dataset_id))
 
     def preview_dataset(self, dataset_id: str, *, rows: int = 10) -> Json:
         """Return the first rows, and statistics of each column.
@@ -139,14 +146,15 @@ class DatasetCalls(Requests):
         """
         return self._get(path("datasets", dataset_id, "preview"), [("rows", rows)])
 
-    def delete_dataset(self, dataset_id: str) -> None:
-        """Delete a data set, or an upload that is under way.
+    def delete_dataset(self, dataset_id: str, *, if_match: str | None = None) -> None:
+        """Delete a data set, or an upload that is under way; with ``if_match``, its ``etag``, only as it was looked at.
 
         Raises:
             NotFound: you have no such data set.
             StateConflict: a job that has not ended trains on it.
+            PreconditionFailed: it has changed.
         """
-        self._transport.delete(path("datasets", dataset_id))
+        self._transport.delete(path("datasets", dataset_id), if_match=if_match)
 
 
 def _silent(have: int, total: int) -> None:

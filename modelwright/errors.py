@@ -15,6 +15,7 @@
         ├── Forbidden           403
         ├── NotFound            404, 410
         ├── StateConflict       409
+        │   └── PreconditionFailed  412: it is no longer as ``if_match=`` knows it
         ├── InvalidRequest      400, 413, 415, 416, 422: the request is wrong; see ``problems``
         ├── RateLimited         429
         └── ServiceError        5xx
@@ -140,6 +141,10 @@ class StateConflict(ApiError):
     """The object's state does not allow this (409)."""
 
 
+class PreconditionFailed(StateConflict):
+    """The object is no longer as ``if_match=`` knows it (412): look at it again, and decide anew."""
+
+
 class InvalidRequest(ApiError):
     """The request is wrong (400, 413, 415, 416, 422); ``problems`` says where and how."""
 
@@ -162,6 +167,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     404: NotFound,
     409: StateConflict,
     410: NotFound,
+    412: PreconditionFailed,
     413: InvalidRequest,
     415: InvalidRequest,
     416: InvalidRequest,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from modelwright.errors import RETRY_STATUSES, ConnectionFailed, ServiceError, WaitTimeout
-from modelwright.requests import Requests, address, path
+from modelwright.requests import Requests, Tagged, address, filters, path
 
 Json = dict[str, Any]
 
@@ -33,7 +33,7 @@ class FollowCalls(Requests):
         job, etag = self._changed(job_id, None, 0.0)
         while True:
             if job:
-                yield job
+                yield Tagged(job, etag)
                 if job["terminal"]:
                     return
             asked = time.monotonic()
@@ -73,7 +73,7 @@ class FollowCalls(Requests):
         Raises:
             NotFound: you have no such job.
         """
-        return self._pages(path("jobs", job_id, "logs"), [("level", level) for level in levels], limit)
+        return self._pages(path("jobs", job_id, "logs"), filters(level=levels), limit)
 
     def follow_logs(self, job_id: str, *, levels: Sequence[str] = ()) -> Iterator[Json]:
         """Yield the lines of a job's log and then those that come, until it has ended: each line once, in order.
@@ -82,9 +82,9 @@ class FollowCalls(Requests):
             NotFound: you have no such job.
         """
         after: str | None = None
-        filters: list[tuple[str, str | int]] = [("level", level) for level in levels]
+        wanted = filters(level=levels)
         for job in self.watch(job_id):
-            for line in self._pages(path("jobs", job_id, "logs"), filters, None, after=after):
+            for line in self._pages(path("jobs", job_id, "logs"), wanted, None, after=after):
                 after = line["id"]
                 yield line
             if job["terminal"]:

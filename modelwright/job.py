@@ -19,7 +19,14 @@ Json = dict[str, Any]
 
 
 class JobContent(Json):
-    """A job as it was when it was last looked at: what needs no service to answer."""
+    """A job as it was when it was last looked at: what needs no service to answer.
+
+    ``etag`` is which version that was, for ``if_match=``; None where the service did not say, as in a list.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self.etag: str | None = getattr(content, "etag", None)
 
     @property
     def id(self) -> str:
@@ -49,6 +56,7 @@ class JobContent(Json):
     def _now(self, content: Mapping[str, Any]) -> Self:
         self.clear()
         self.update(content)
+        self.etag = getattr(content, "etag", None)
         return self
 
 

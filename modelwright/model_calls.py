@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from modelwright.live import as_definition
-from modelwright.requests import Requests, path
+from modelwright.requests import Moment, Requests, filters, path
 
 Json = dict[str, Any]
 
@@ -39,9 +39,9 @@ class ModelCalls(Requests):
         """
         return self._get(path("models", model_id))
 
-    def list_models(self, *, limit: int | None = None) -> Iterator[Json]:
+    def list_models(self, *, created_after: Moment | None = None, limit: int | None = None) -> Iterator[Json]:
         """Yield models, newest first, page by page as you take them; at most ``limit``."""
-        return self._pages("/v1/models", [], limit)
+        return self._pages("/v1/models", filters(created_after=created_after), limit)
 
     def model_source(self, model_id: str) -> str:
         """Return a model as plain PyTorch source; ``build_model()`` in it is the model.
@@ -75,8 +75,7 @@ class ModelCalls(Requests):
 
     def catalog(self, *, kind: str | None = None, search: str | None = None) -> list[Json]:
         """Return what a request may name: layers, functions, losses, optimizers, schedulers, metrics, data sets."""
-        filters = [(name, value) for name, value in (("kind", kind), ("search", search)) if value]
-        entries: list[Json] = self._get("/v1/catalog", filters)["data"]
+        entries: list[Json] = self._get("/v1/catalog", filters(kind=kind or None, search=search or None))["data"]
         return entries
 
     def catalog_entry(self, name: str) -> Json:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,7 +14,18 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Parameters = Sequence[tuple[str, str | int]]
 
+Moment = datetime | str
+"""A time: as text in RFC 3339, or a datetime, which without a zone is of this machine's."""
+
 _PAGE = 100
+
+
+class Tagged(Json):
+    """What the service sent of a thing; ``etag`` is which version of it, for ``if_match=``, where it said that."""
+
+    def __init__(self, content: Mapping[str, Any], etag: str | None) -> None:
+        super().__init__(content)
+        self.etag = etag
 
 
 class Requests:
@@ -39,8 +51,12 @@ class Requests:
         key = idempotency_key or str(uuid.uuid4())
         return self._transport.post(where, body, idempotency_key=key, params=params, timeout_seconds=timeout_seconds)
 
-    def _patch(self, where: str, body: object) -> Json:
-        return self._transport.patch(where, body)
+    def _look(self, where: str) -> Tagged:
+        content, etag = self._transport.get_if_changed(where, None)
+        return Tagged(content or {}, etag)
+
+    def _patch(self, where: str, body: object, if_match: str | None) -> Tagged:
+        return Tagged(*self._transport.patch(where, body, if_match=if_match))
 
     def _post_text(self, where: str, body: object, *, params: Parameters = (), timeout_seconds: float) -> str:
         return self._transport.post_text(where, body, params=params, timeout_seconds=timeout_seconds)
@@ -57,6 +73,19 @@ class Requests:
             taken, after = taken + len(page["data"]), page["last_id"] or after
             if not page["has_more"]:
                 return
+
+
+def filters(**given: Moment | int | Sequence[str] | None) -> list[tuple[str, str | int]]:
+    """Return what was asked for as parameters: each of several by itself, nothing for what was not given."""
+    found: list[tuple[str, str | int]] = []
+    for name, value in given.items():
+        if isinstance(value, datetime):
+            found.append((name, value.astimezone(UTC).isoformat()))
+        elif isinstance(value, str | int):
+            found.append((name, value))
+        else:
+            found += [(name, one) for one in value or ()]
+    return found
 
 
 def path(*parts: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from modelwright.live import as_definition
-from modelwright.requests import Requests, path
+from modelwright.requests import Moment, Requests, filters, path
 
 Json = dict[str, Any]
 
@@ -46,13 +46,15 @@ class SweepCalls(Requests):
         """
         return self._get(path("sweeps", sweep_id))
 
-    def sweeps(self, *, states: Sequence[str] = (), limit: int | None = None) -> Iterator[Json]:
+    def sweeps(
+        self, *, states: Sequence[str] = (), created_after: Moment | None = None, limit: int | None = None
+    ) -> Iterator[Json]:
         """Yield sweeps, newest first; at most ``limit``."""
-        return self._pages("/v1/sweeps", [("status", state) for state in states], limit)
+        return self._pages("/v1/sweeps", filters(status=states, created_after=created_after), limit)
 
     def trials(self, sweep_id: str, *, states: Sequence[str] = (), limit: int | None = None) -> Iterator[Json]:
         """Yield the trials of a sweep by number: parameters, state, objective, steps, duration."""
-        return self._pages(path("sweeps", sweep_id, "trials"), [("status", state) for state in states], limit)
+        return self._pages(path("sweeps", sweep_id, "trials"), filters(status=states), limit)
 
     def parallel_coordinates(self, sweep_id: str) -> Json:
         """Return a sweep as ``dimensions`` and ``lines`` over them."""

@@ -110,21 +110,24 @@ class Transport:
         """Return the JSON of ``PUT path`` with bytes."""
         return _object(self._request("PUT", path, headers=headers, content=content))
 
-    def patch(self, path: str, body: object) -> Json:
-        """Return the JSON of ``PATCH path``; sent twice, the second changes nothing.
+    def patch(self, path: str, body: object, *, if_match: str | None = None) -> tuple[Json, str | None]:
+        """Return ``(JSON, ETag)`` of ``PATCH path``; sent twice, the second changes nothing.
 
         Raises:
+            PreconditionFailed: it is no longer as ``if_match`` knows it; also when that is so because the answer to an
+                earlier attempt, which changed it, was lost.
             ApiError, ConnectionFailed: as `get`.
         """
-        return _object(self._request("PATCH", path, body=body))
+        answer = self._request("PATCH", path, headers=_condition(if_match), body=body)
+        return _object(answer), answer.headers.get("etag")
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, *, if_match: str | None = None) -> None:
         """``DELETE path``; sent twice, the second finds nothing.
 
         Raises:
-            ApiError, ConnectionFailed: as `get`.
+            ApiError, ConnectionFailed: as `patch`.
         """
-        self._request("DELETE", path)
+        self._request("DELETE", path, headers=_condition(if_match))
 
     def post_text(self, path: str, body: object, *, params: Parameters = (), timeout_seconds: float) -> str:
         """Return the text that ``POST path`` answers; for routes that keep nothing.
@@ -195,6 +198,10 @@ class Transport:
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise ConnectionFailed(f"No answer from {self._credentials.url} ({reason}).") from error
+
+
+def _condition(if_match: str | None) -> dict[str, str]:
+    return {} if if_match is None else {"If-Match": if_match}
 
 
 def _timeout(seconds: float) -> httpx.Timeout:

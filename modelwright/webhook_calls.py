@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modelwright.requests import Requests, path
+from modelwright.requests import Requests, Tagged, filters, path
 
 Json = dict[str, Any]
 
@@ -41,13 +41,13 @@ class WebhookCalls(Requests):
         """Yield webhooks, newest first; at most ``limit``."""
         return self._pages("/v1/webhooks", [], limit)
 
-    def get_webhook(self, webhook_id: str) -> Json:
+    def get_webhook(self, webhook_id: str) -> Tagged:
         """Return a webhook.
 
         Raises:
             NotFound: you have no such webhook.
         """
-        return self._get(path("webhooks", webhook_id))
+        return self._look(path("webhooks", webhook_id))
 
     def change_webhook(
         self,
@@ -56,19 +56,33 @@ class WebhookCalls(Requests):
         url: str | None = None,
         events: Sequence[str] | None = None,
         enabled: bool | None = None,
-    ) -> Json:
-        """Change a webhook, or switch it off or on, and return it."""
-        body: Json = {"url": url, "events": None if events is None else list(events), "enabled": enabled}
-        given = {name: value for name, value in body.items() if value is not None}
-        return self._patch(path("webhooks", webhook_id), given)
+        if_match: str | None = None,
+    ) -> Tagged:
+        """Change a webhook, or switch it off or on, and return it.
 
-    def delete_webhook(self, webhook_id: str) -> None:
-        """Delete a webhook and its log.
+        Args:
+            webhook_id: which webhook.
+            url: another address.
+            events: as for `create_webhook`.
+            enabled: whether it is on.
+            if_match: the ``etag`` of the webhook as it was looked at: nothing happens if it has changed since.
 
         Raises:
             NotFound: you have no such webhook.
+            PreconditionFailed: it has changed.
         """
-        self._transport.delete(path("webhooks", webhook_id))
+        body: Json = {"url": url, "events": None if events is None else list(events), "enabled": enabled}
+        given = {name: value for name, value in body.items() if value is not None}
+        return self._patch(path("webhooks", webhook_id), given, if_match)
+
+    def delete_webhook(self, webhook_id: str, *, if_match: str | None = None) -> None:
+        """Delete a webhook and its log; with ``if_match``, its ``etag``, only as it was looked at.
+
+        Raises:
+            NotFound: you have no such webhook.
+            PreconditionFailed: it has changed.
+        """
+        self._transport.delete(path("webhooks", webhook_id), if_match=if_match)
 
     def rotate_webhook_secret(self, webhook_id: str) -> Json:
         """Replace the secret and return the webhook with the new one; for a day both sign."""
@@ -86,7 +100,7 @@ class WebhookCalls(Requests):
         self, webhook_id: str, *, states: Sequence[str] = (), limit: int | None = None
     ) -> Iterator[Json]:
         """Yield deliveries, newest first: state, and each try with status, latency and beginning of the answer."""
-        return self._pages(path("webhooks", webhook_id, "deliveries"), [("status", state) for state in states], limit)
+        return self._pages(path("webhooks", webhook_id, "deliveries"), filters(status=states), limit)
 
     def get_webhook_delivery(self, webhook_id: str, event_id: str) -> Json:
         """Return the delivery of an event."""

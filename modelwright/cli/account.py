@@ -12,7 +12,7 @@ import typer
 
 from modelwright import credentials
 from modelwright.cli import account_tables
-from modelwright.cli.console import AsJson, connect, err, out, print_json
+from modelwright.cli.console import AsJson, CreatedAfter, connect, err, out, print_json
 from modelwright.cli.exits import UsageError
 from modelwright.client import Client
 from modelwright.credentials import DEFAULT_FOLDER, FILE_NAME, Credentials
@@ -48,15 +48,29 @@ def usage(as_json: AsJson = False) -> None:
 
 
 def audit(
+    *,
     key: Annotated[str | None, typer.Option("--key", help="Only what this key (key_…) did.")] = None,
     object_id: Annotated[str | None, typer.Option("--object", help="Only what was done to this id.")] = None,
     status: Annotated[int | None, typer.Option("--status", help="Only calls that got this status.")] = None,
+    created_after: CreatedAfter = None,
+    created_before: Annotated[
+        str | None, typer.Option("--created-before", metavar="TIME", help="Only earlier ones.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Show who did what, newest first: every call that changed something, and those that were refused."""
     with connect() as client:
-        found = list(client.audit(key_id=key, object_id=object_id, status=status, limit=limit))
+        found = list(
+            client.audit(
+                key_id=key,
+                object_id=object_id,
+                status=status,
+                created_after=created_after,
+                created_before=created_before,
+                limit=limit,
+            )
+        )
     print_json(found) if as_json else account_tables.print_audit(found, out())
 
 

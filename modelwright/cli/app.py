@@ -25,7 +25,7 @@ from modelwright.cli import (
     watching,
     webhooks,
 )
-from modelwright.cli.console import AsJson, JobId, connect, err, out, print_json
+from modelwright.cli.console import AsJson, CreatedAfter, JobId, connect, err, out, print_json
 from modelwright.cli.exits import Exit, UsageError
 from modelwright.cli.files import read_job
 from modelwright.client import Client
@@ -100,12 +100,14 @@ def jobs(
         list[str] | None, typer.Option("--state", "-s", help="Only jobs in this state; repeatable.")
     ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="NAME=VALUE; repeatable.")] = None,
+    created_after: CreatedAfter = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
+    labels = _labels(label or [])
     with connect() as client:
-        found = list(client.list_jobs(states=state or (), labels=_labels(label or []), limit=limit))
+        found = list(client.list_jobs(states=state or (), labels=labels, created_after=created_after, limit=limit))
     print_json(found) if as_json else tables.print_jobs(found, out())
 
 

@@ -12,6 +12,9 @@ from rich.console import Console
 from modelwright.client import Client
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs; errors too, on standard error.")]
+CreatedAfter = Annotated[
+    str | None, typer.Option("--created-after", metavar="TIME", help="Only later ones, as in 2026-11-23T04:30:00Z.")
+]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id (job_…).")]
 
 

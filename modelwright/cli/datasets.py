@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modelwright.cli import dataset_tables, watching
-from modelwright.cli.console import AsJson, connect, err, out, print_json
+from modelwright.cli.console import AsJson, CreatedAfter, connect, err, out, print_json
 from modelwright.cli.exits import UsageError
 
 app = typer.Typer(help="Data sets: yours and the built-in ones.", invoke_without_command=True, add_completion=False)
@@ -27,12 +27,14 @@ def datasets(context: typer.Context) -> None:
 @app.command("list")
 def list_(
     owner: Annotated[str | None, typer.Option("--owner", help="Only `own` ones, or only `builtin` ones.")] = None,
+    state: Annotated[list[str] | None, typer.Option("--state", "-s", help="Only in this state; repeatable.")] = None,
+    created_after: CreatedAfter = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List data sets: yours, newest first, then the built-in ones."""
     with connect() as client:
-        found = list(client.datasets(owner=owner, limit=limit))
+        found = list(client.datasets(owner=owner, states=state or (), created_after=created_after, limit=limit))
     print_json(found) if as_json else dataset_tables.print_list(found, out())
 
 

@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from modelwright.cli.console import AsJson, connect, out, print_json
+from modelwright.cli.console import AsJson, CreatedAfter, connect, out, print_json
 from modelwright.cli.files import read_job
 
 app = typer.Typer(help="Models: definitions that are kept.", no_args_is_help=True)
@@ -41,12 +41,13 @@ def create(file: File, as_json: AsJson = False) -> None:
 
 @app.command("list")
 def list_models(
+    created_after: CreatedAfter = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List models, newest first."""
     with connect() as client:
-        found = list(client.list_models(limit=limit))
+        found = list(client.list_models(created_after=created_after, limit=limit))
     if as_json:
         print_json(found)
         return

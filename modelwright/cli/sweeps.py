@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from modelwright.cli import exits, sweep_tables
-from modelwright.cli.console import AsJson, connect, err, out, print_json
+from modelwright.cli.console import AsJson, CreatedAfter, connect, err, out, print_json
 from modelwright.cli.exits import Exit
 from modelwright.cli.files import read_document
 from modelwright.client import Client
@@ -59,12 +59,13 @@ def run(
 
 def list_sweeps(
     state: Annotated[list[str] | None, typer.Option("--state", "-s", help="Only in this state; repeatable.")] = None,
+    created_after: CreatedAfter = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List sweeps, newest first."""
     with connect() as client:
-        found = list(client.sweeps(states=state or (), limit=limit))
+        found = list(client.sweeps(states=state or (), created_after=created_after, limit=limit))
     print_json(found) if as_json else sweep_tables.print_list(found, out())
 
 

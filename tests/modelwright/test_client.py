@@ -2,6 +2,9 @@ import json
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -13,6 +16,7 @@ from modelwright import (
     JobFailed,
     ModelwrightError,
     NotFound,
+    PreconditionFailed,
     RateLimited,
     ServiceError,
     StateConflict,
@@ -149,6 +153,39 @@ def test_a_limited_list_asks_for_no_more():
     with scripted(reply(200, {"data": [{"id": "a"}], "has_more": True, "last_id": "a"})) as service:
         assert [job["id"] for job in client(service).list_jobs(limit=1)] == ["a"]
     assert len(service.requests) == 1
+
+
+def test_a_time_is_sent_with_its_zone():
+    with scripted(reply(200, {"data": [], "has_more": False, "last_id": None})) as service:
+        for moment in (
+            "2026-11-23T04:30:00Z",
+            datetime(2026, 11, 23, 4, 30, tzinfo=UTC),
+            datetime(2026, 11, 23, 4, 30),
+        ):
+            assert list(client(service).list_jobs(created_after=moment)) == []
+    said = [parse_qs(urlsplit(path).query)["created_after"] for _, path, _, _ in service.requests]
+    here = datetime(2026, 11, 23, 4, 30).astimezone(UTC).isoformat()
+    assert said == [["2026-11-23T04:30:00Z"], ["2026-11-23T04:30:00+00:00"], [here]]
+
+
+def test_a_thing_that_was_looked_at_has_a_tag_and_is_changed_only_as_it_was():
+    answers = [
+        reply(200, RUNNING, ETag='"1"'),
+        reply(200, RUNNING, ETag='"2"'),
+        reply(412, {"code": "precondition_failed"}),
+    ]
+    with scripted(*answers) as service:
+        opened = client(service)
+        seen = opened.get_job("job_1")
+        changed = opened.change_job("job_1", priority=1, if_match=seen.etag)
+        assert (seen.etag, changed.etag, changed) == ('"1"', '"2"', RUNNING)
+        for change in (opened.pin_checkpoint, partial(opened.change_webhook, enabled=False), opened.delete_webhook):
+            with pytest.raises(PreconditionFailed):
+                change("x_1", if_match=seen.etag)
+        assert [headers.get("if-match") for _, _, headers, _ in service.requests] == [None, *['"1"'] * 4]
+        with pytest.raises(StateConflict):
+            opened.delete_checkpoint("ckpt_1")
+        assert "if-match" not in service.requests[-1][2]
 
 
 def test_watching_yields_each_change_once_and_ends_with_the_job():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,50 @@ CALLS = {
 }
 FOR_MACHINES = {"GET /healthz", "GET /openapi.json", "GET /metrics"}
 
+MOMENT = datetime(2026, 11, 23, tzinfo=UTC)
+FILTERED = {
+    "GET /v1/audit": lambda c: c.audit(
+        key_id="key_1", object_id="job_1", status=404, created_after=MOMENT, created_before=MOMENT
+    ),
+    "GET /v1/catalog": lambda c: c.catalog(kind="layer", search="conv"),
+    "GET /v1/datasets": lambda c: c.datasets(owner="own", states=["ready"], created_after=MOMENT),
+    "GET /v1/datasets/{dataset_id}/preview": lambda c: c.preview_dataset("ds_1", rows=3),
+    "POST /v1/graphs": lambda c: c.graph_picture("Linear(1, 1)"),
+    "GET /v1/jobs": lambda c: c.list_jobs(states=["running"], created_after=MOMENT),
+    "POST /v1/jobs": lambda c: c.validate(JOB),
+    "GET /v1/jobs/{job_id}/checkpoints": lambda c: c.checkpoints("job_1", created_after=MOMENT),
+    "GET /v1/jobs/{job_id}/events": lambda c: c.events("job_1"),
+    "GET /v1/jobs/{job_id}/logs": lambda c: c.logs("job_1", levels=["error"]),
+    "GET /v1/jobs/{job_id}/metrics": lambda c: c.metrics(
+        "job_1", names=["train/loss"], after_step=1, max_points=10, latest=True
+    ),
+    "GET /v1/keys": lambda c: c.keys(),
+    "GET /v1/models": lambda c: c.list_models(created_after=MOMENT),
+    "GET /v1/models/{model_id}/graph": lambda c: c.model_graph("mdl_1", gradients=True, mode="eval", seed=1),
+    "GET /v1/models/{model_id}/summary": lambda c: c.model_summary("mdl_1"),
+    "GET /v1/queue": lambda c: c.queue(),
+    "GET /v1/sweeps": lambda c: c.sweeps(states=["running"], created_after=MOMENT),
+    "POST /v1/sweeps": lambda c: c.validate_sweep({}),
+    "GET /v1/sweeps/{sweep_id}/parallel-coordinates": lambda c: c.sweep_picture("swp_1"),
+    "GET /v1/sweeps/{sweep_id}/trials": lambda c: c.trials("swp_1", states=["failed"]),
+    "GET /v1/webhooks": lambda c: c.webhooks(),
+    "GET /v1/webhooks/{webhook_id}/deliveries": lambda c: c.webhook_deliveries("whk_1", states=["failed"]),
+    "GET /v1/workers": lambda c: c.workers(),
+}
+OTHERWISE = {
+    "GET /v1/checkpoints/{checkpoint_id}/content": {"format", "part"},  # `export`; the state is for who resumes by hand
+    "POST /v1/datasets": {"format", "name", "target", "inputs"},  # uploads go in parts, and say it in the body
+    "POST /v1/datasets/{dataset_id}/complete": {"sha256"},
+    "GET /v1/jobs/{job_id}": {"wait"},  # `watch`, from the second look on
+    "GET /v1/models/{model_id}/graph": {"format", "collapse"},  # `graph_picture`
+}
+PARAMETERS = {
+    f"{verb} {path}": {
+        one["name"] for one in DOCUMENT["paths"][path][verb.lower()].get("parameters", ()) if one["in"] == "query"
+    }
+    for verb, path in OPERATIONS
+}
+
 
 class Seen(BaseException):
     """The request that was looked for was made."""
@@ -110,9 +155,9 @@ def sending(monkeypatch):
         verb, path = operation.split(" ")
         wanted = re.compile(re.sub(r"\{\w+\}", "[^/?]+", path) + r"(\?.*)?")
 
-        def sent(self, method, where, **_):
+        def sent(self, method, where, **given):
             if method == verb and wanted.fullmatch(where):
-                raise Seen
+                raise Seen({name for name, _ in given.get("params") or ()})
             return Answer()
 
         monkeypatch.setattr(Transport, "_request", sent)
@@ -143,3 +188,12 @@ def test_a_method_of_the_client_asks_for_it(operation, sending, tmp_path, monkey
 
 def test_no_route_is_without_a_method():
     assert {f"{verb} {path}" for verb, path in OPERATIONS} - FOR_MACHINES == CALLS.keys()
+
+
+@pytest.mark.parametrize("operation", [name for name, wanted in PARAMETERS.items() if wanted])
+def test_whatever_may_stand_in_the_query_is_an_argument(operation, sending):
+    missing = PARAMETERS[operation] - OTHERWISE.get(operation, set())
+    if missing:
+        with pytest.raises(Seen) as seen:
+            list(FILTERED[operation](sending(operation)))
+        assert missing - {"after"} == seen.value.args[0]  # the next page's
