@@ -71,6 +71,8 @@ def test_a_job_is_changed_only_as_it_is_known_wherever_it_stands_in_the_queue(ca
     late = caller.client.patch(path, json={"labels": {"a": "2"}}, headers={"If-Match": tag})
     assert problem(late, 412)["code"] == "precondition_failed"
     assert caller.client.get(path).json()["labels"] == {"a": "1"}
+    known = caller.client.patch(path, json={"labels": {"a": "3"}}, headers={"If-Match": first.headers["etag"]})
+    assert (known.status_code, known.json()["labels"]) == (200, {"a": "3"})
 
 
 def test_every_patch_and_delete_of_a_thing_with_a_tag_declares_412(app):
@@ -80,12 +82,12 @@ def test_every_patch_and_delete_of_a_thing_with_a_tag_declares_412(app):
             assert not tagged or "412" in operations[method]["responses"], (method, path)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "identity"])
-def test_a_tag_of_a_compressed_answer_matches_too(client, encoding):
+@pytest.mark.parametrize(("coding", "encoding"), [("gzip", "gzip"), ("gzip", "identity"), ("zstd", "gzip")])
+def test_a_tag_of_a_compressed_answer_matches_too(client, coding, encoding):
     columns = {f"c{n}": [0, 1] for n in range(30)}
     made = client.post("/v1/datasets", json={"columns": columns}).headers["location"]
-    known = client.get(made, headers={"Accept-Encoding": "gzip"})
-    assert known.headers["content-encoding"] == "gzip"
-    assert known.headers["etag"].endswith('-gzip"')
+    known = client.get(made, headers={"Accept-Encoding": coding})
+    assert known.headers["content-encoding"] == coding
+    assert known.headers["etag"].endswith(f'-{coding}"')
     headers = {"If-Match": known.headers["etag"], "Accept-Encoding": encoding}
     assert client.delete(made, headers=headers).status_code == 204
