@@ -57,6 +57,7 @@ from services.jobs.line import Line, read_line
 from services.predictions.warm import WarmModels
 from services.preflight import STATIC_PRELOAD, Preflight
 from services.queue import Doorbell
+from services.storage.copies import Copies
 from services.storage.place import open_database
 from services.telemetry import tracing
 from services.tenants.cache import PrincipalCache
@@ -161,9 +162,19 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     meter = Meter(settings, database)
     stack.callback(meter.close)
     board = Board(partial(_line, database, settings.max_running_jobs or None))
-    store = None if database.objects is None else StoreProbe(database.objects)
-    known = (PrincipalCache(), watcher, meter, board, store)
+    known = (PrincipalCache(), watcher, meter, board, *_object_store(settings, database, stack))
     return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, *known)
+
+
+def _object_store(settings: Settings, database: Database, stack: ExitStack) -> tuple[StoreProbe | None, Copies | None]:
+    """Return what asks the object store how it is, and what sends clients there, as far as there is one for it."""
+    if database.objects is None:
+        return None, None
+    if not database.objects.redirects:
+        return StoreProbe(database.objects), None
+    copies = Copies(database.objects, settings.exports_dir)
+    stack.callback(copies.close)
+    return StoreProbe(database.objects), copies
 
 
 def _line(database: Database, max_running_jobs: int | None) -> Line:

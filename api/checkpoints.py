@@ -127,6 +127,12 @@ def delete_checkpoint(
         200: content("The whole file, with its sha256 as `ETag` and as `Repr-Digest`."),
         206: content("The range asked for (`Range: bytes=first-last`)."),
         304: {"description": "You have it (`If-None-Match`)."},
+        307: {
+            "description": "Where the operator chose so: a copy is in the object store. Ask there, without your key.",
+            "headers": {
+                "Location": {"schema": {"type": "string"}, "description": "A signed address, good for a minute."}
+            },
+        },
         **problems(401, 403, 404, 416, 422, 503),
     },
 )
@@ -147,12 +153,16 @@ def get_content(
 
     One byte range is honoured; `If-Range` with the `ETag` makes resuming safe. Each block is verified before it is
     sent; should one be damaged, the connection is cut: a complete answer is a correct one. HEAD works too.
+
+    A service with an object store may send you there (307) for large files: follow without `Authorization`, with the
+    same `Range`, and compare the sha256.
     """
     if query.format != "safetensors":
         if query.part != "weights":
             detail = "Only the weights can be had in another format."
             raise InvalidRequest([Problem("conflict", detail, "", "Leave out `format` or `part`.")])
-        return content_answer(request, _exported(parts, caller.tenant_id, checkpoint_id, query.format))
+        exported = _exported(parts, caller.tenant_id, checkpoint_id, query.format)
+        return content_answer(request, exported, copies=parts.copies, tenant_id=caller.tenant_id)
     with parts.database.read_session() as session:
         file = service.get_file(session, tenant_id=caller.tenant_id, checkpoint_id=checkpoint_id, part=query.part)
 
@@ -167,7 +177,8 @@ def get_content(
         )
 
     name = f"{checkpoint_id}{file.suffix}"
-    return content_answer(request, Content(name, file.sha256, file.size_bytes, reads, file.media_type))
+    found = Content(name, file.sha256, file.size_bytes, reads, file.media_type)
+    return content_answer(request, found, copies=parts.copies, tenant_id=caller.tenant_id)
 
 
 @router.get(

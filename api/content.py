@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -11,6 +11,7 @@ from fastapi import Request, Response
 
 from api.ranges import Span, is_unchanged, parse_range, range_applies
 from api.streaming import READ_AHEAD, ContentResponse, Read
+from services.storage.copies import Copies, WholeFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,20 @@ class Content:
     media_type: str = "application/octet-stream"
     read_ahead: int = READ_AHEAD
 
+    def pieces(self) -> Iterator[bytes]:
+        """Yield all of it, one piece after the other."""
+        for read in self.reads(0, self.size_bytes):
+            if (piece := read()) is None:
+                return
+            yield piece
 
-def content_answer(request: Request, content: Content) -> Response:
+
+def content_answer(
+    request: Request, content: Content, *, copies: Copies | None = None, tenant_id: str = ""
+) -> Response:
     """Return the file, or the part of it that is asked for (RFC 9110: Range, If-Range, If-None-Match; RFC 9530).
+
+    With ``copies`` whoever GETs what the object store has a copy of is sent there.
 
     Raises:
         RangeNotSatisfiable: the range lies outside.
@@ -35,6 +47,12 @@ def content_answer(request: Request, content: Content) -> Response:
     if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     span = _span(request, etag=headers["ETag"], size=content.size_bytes)
+    if copies is not None and not _is_head(request):
+        whole = WholeFile(
+            tenant_id, content.sha256, content.size_bytes, content.file_name, content.media_type, content.pieces
+        )
+        if (address := copies.find_address(whole)) is not None:
+            return Response(status_code=HTTPStatus.TEMPORARY_REDIRECT, headers=_elsewhere(headers, address))
     start, end = (span.start, span.end) if span else (0, content.size_bytes)
     if span:
         headers["Content-Range"] = span.content_range
@@ -47,11 +65,18 @@ def content_answer(request: Request, content: Content) -> Response:
 
 def _span(request: Request, *, etag: str, size: int) -> Span | None:
     """Return the one range to send; a range on HEAD, or of another version (`If-Range`), is the whole."""
-    if "modelwright.head" in request.scope.get("extensions", {}):
-        return None
-    if not range_applies(request.headers.get("if-range"), etag):
+    if _is_head(request) or not range_applies(request.headers.get("if-range"), etag):
         return None
     return parse_range(request.headers.get("range"), size)
+
+
+def _is_head(request: Request) -> bool:
+    return "modelwright.head" in request.scope.get("extensions", {})
+
+
+def _elsewhere(headers: Mapping[str, str], address: str) -> dict[str, str]:
+    """Return what a redirect says: where to, for this client and this minute alone."""
+    return {"Location": address, "Cache-Control": "no-store", "Vary": headers["Vary"]}
 
 
 def _headers(content: Content) -> dict[str, str]:

@@ -28,6 +28,7 @@ from services.limits.rates import Allowance
 from services.predictions.warm import WarmModels
 from services.preflight import Preflight
 from services.queue import Doorbell
+from services.storage.copies import Copies
 from services.tenants import service as tenants
 from services.tenants.cache import PrincipalCache
 from services.tenants.service import Principal
@@ -56,6 +57,7 @@ class Parts:
     meter: Meter
     board: Board
     store: StoreProbe | None = None  # without an object store
+    copies: Copies | None = None  # nobody is sent there
     known_jobs: KnownJobs = field(default_factory=KnownJobs)
 
 

@@ -20,6 +20,8 @@ _CONNECT_SECONDS = 5.0
 _IN_PROGRESS = "idempotency_in_progress"
 _MAX_RETRY_AFTER_SECONDS = 30.0
 
+_FOR_STORES = ("Accept", "Accept-Encoding", "Range")
+
 Json = dict[str, Any]
 Parameters = Sequence[tuple[str, str | int]]
 
@@ -141,15 +143,36 @@ class Transport:
     def stream(self, path: str, headers: Mapping[str, str], *, body: object = None) -> Iterator[httpx.Response]:
         """Open ``GET path``, or ``POST path`` with a ``body``, for reading what comes, once, without retries.
 
+        Where the service sends us to an object store, what comes is from there; it is not shown our key.
+
         Raises:
             ApiError: the service answered with a problem.
-            ConnectionFailed: it did not answer, or the answer broke off.
+            ConnectionFailed: it did not answer, or the answer broke off; the object store refused.
         """
         method = "GET" if body is None else "POST"
         with self._connection_errors(), self._http.stream(method, path, headers=headers, json=body) as answer:
             if answer.is_error:
                 answer.read()
                 raise from_answer(answer.status_code, _json(answer))
+            if not answer.has_redirect_location:
+                yield answer
+                return
+            elsewhere = answer.url.join(answer.headers["location"])
+        with self._connection_errors(), self._stored(elsewhere, headers) as answer:
+            yield answer
+
+    @contextmanager
+    def _stored(self, url: httpx.URL, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Open what an object store has; its address names these very bytes, so a range of them is always of them."""
+        asked = {name: value for name, value in headers.items() if name in _FOR_STORES}
+        trusted = not _is_loopback(str(url))
+        with httpx.stream(
+            "GET", url, headers=asked, timeout=_timeout(self._timeout_seconds), trust_env=trusted
+        ) as answer:
+            if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise from_answer(answer.status_code, None)
+            if not answer.is_success:  # gone, or too late: the service will say where it is now
+                raise ConnectionFailed(f"The object store at {url.host} answered {answer.status_code}.")
             yield answer
 
     def _request(

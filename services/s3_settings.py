@@ -27,11 +27,15 @@ class S3Access:
 
 @dataclass(frozen=True, slots=True)
 class ObjectPlace:
-    """Where the chunk store keeps bytes: a bucket, and a prefix that is empty or ends with a slash."""
+    """Where the chunk store keeps bytes: a bucket, and a prefix that is empty or ends with a slash.
+
+    ``redirect`` is the endpoint at which clients reach it; None: they do not, and all bytes go through the service.
+    """
 
     bucket: str
     prefix: str
     access: S3Access
+    redirect: str | None = None
 
 
 def read_access(source: Mapping[str, str], name: str) -> S3Access:
@@ -43,11 +47,8 @@ def read_access(source: Mapping[str, str], name: str) -> S3Access:
     key, secret = source.get(f"{name}_ACCESS_KEY_ID") or None, source.get(f"{name}_SECRET_ACCESS_KEY") or None
     if (key is None) != (secret is None):
         raise ValueError(f"{name}_ACCESS_KEY_ID and {name}_SECRET_ACCESS_KEY go together")
-    endpoint = source.get(f"{name}_ENDPOINT") or None
-    if endpoint is not None and (urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname):
-        raise ValueError(f"{name}_ENDPOINT must be an http or https URL, not {endpoint!r}")
     return S3Access(
-        endpoint=endpoint,
+        endpoint=_url(source, f"{name}_ENDPOINT"),
         region=source.get(f"{name}_REGION") or "us-east-1",
         access_key_id=key,
         secret_access_key=secret,
@@ -60,7 +61,8 @@ def read_place(source: Mapping[str, str], name: str) -> ObjectPlace | None:
     """Return where the variable ``name`` says that chunks lie; None when it says nothing: in the database.
 
     Raises:
-        ValueError: it is not ``s3://bucket`` or ``s3://bucket/prefix``; or as `read_access`.
+        ValueError: it is not ``s3://bucket`` or ``s3://bucket/prefix``; clients are to be sent there and no key is
+            there to sign with; or as `read_access`.
     """
     url = source.get(name) or ""
     if not url:
@@ -69,7 +71,10 @@ def read_place(source: Mapping[str, str], name: str) -> ObjectPlace | None:
     if not url.startswith(SCHEME) or not is_bucket(bucket):
         raise ValueError(f"{name} must be s3://bucket or s3://bucket/prefix, not {url!r}")
     prefix = prefix.strip("/")
-    return ObjectPlace(bucket, f"{prefix}/" if prefix else "", read_access(source, name))
+    access, redirect = read_access(source, name), _url(source, f"{name}_REDIRECT")
+    if redirect is not None and access.access_key_id is None:
+        raise ValueError(f"{name}_REDIRECT needs {name}_ACCESS_KEY_ID: addresses are signed with it")
+    return ObjectPlace(bucket, f"{prefix}/" if prefix else "", access, redirect)
 
 
 def check_buckets(buckets: Sequence[str], name: str, *, apart_from: ObjectPlace | None) -> None:
@@ -89,3 +94,10 @@ def check_buckets(buckets: Sequence[str], name: str, *, apart_from: ObjectPlace 
 def is_bucket(name: str) -> bool:
     """Tell whether this can be a bucket's name."""
     return bool(_BUCKET.fullmatch(name)) and ".." not in name
+
+
+def _url(source: Mapping[str, str], name: str) -> str | None:
+    url = source.get(name) or None
+    if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+        raise ValueError(f"{name} must be an http or https URL, not {url!r}")
+    return url

@@ -11,10 +11,10 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from services import s3
 from services.errors import StoreUnavailable
@@ -119,6 +119,48 @@ class ObjectStore:
             [name for name in names if name is not None],
             contents[-1]["Key"] if answer.get("IsTruncated") and contents else None,
         )
+
+    @property
+    def redirects(self) -> bool:
+        """Whether clients may be sent there."""
+        return self._place.redirect is not None
+
+    def has(self, name: ObjectName) -> bool:
+        """Return whether an object is there.
+
+        Raises:
+            StoreUnavailable: nobody can say.
+        """
+        try:
+            self._client().head_object(Bucket=self._place.bucket, Key=self._key(name))
+        except s3.failures() as error:
+            if s3.trouble(error) == "not_found":
+                return False
+            _refuse(error)
+        return True
+
+    def put_file(self, name: ObjectName, file: BinaryIO) -> None:
+        """Store a whole file as one object, all of it or nothing: the store checks it by the sha256 of the request.
+
+        Raises:
+            StoreUnavailable: it is not stored.
+        """
+        self._call("put_object", Key=self._key(name), Body=file, ContentType="application/octet-stream")
+
+    def address(self, name: ObjectName, *, file_name: str, media_type: str, seconds: int) -> str:
+        """Return a signed URL, at which a client may begin to get an object within so many ``seconds``."""
+        client = s3.open_client(replace(self._place.access, endpoint=self._place.redirect))
+        signed: str = client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self._place.bucket,
+                "Key": self._key(name),
+                "ResponseContentDisposition": f'attachment; filename="{file_name}"',
+                "ResponseContentType": media_type,
+            },
+            ExpiresIn=seconds,
+        )
+        return signed
 
     def check(self) -> None:
         """Ask for the bucket.

@@ -1,4 +1,6 @@
-"""Objects that no row refers to: of writers that died before their commit, of collectors that died after theirs."""
+"""Objects that no row refers to: of writers that died before their commit, of collectors that died after theirs, and
+copies of whole files (`services.storage.copies`), which have no rows.
+"""
 
 from __future__ import annotations
 

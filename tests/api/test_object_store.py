@@ -8,8 +8,10 @@ import httpx
 import pytest
 
 from api.app import create_app
+from modelwright import Client
 from services import health
 from services.checkpoints import service, writer
+from services.storage import copies
 from services.storage.place import open_database
 from tests.api.server import serving
 from tests.api.test_checkpoints import MIB, file_of
@@ -97,3 +99,58 @@ def test_bytes_come_from_the_store_and_while_it_is_away_callers_are_told_to_come
     server.client.create_bucket(Bucket=settings.object_store.bucket)  # empty: the objects are lost
     with pytest.raises(httpx.RemoteProtocolError):
         client.get(f"{path}/content")
+
+
+@pytest.fixture
+def redirecting(settings, server, caller, monkeypatch):
+    """The API as its operator wants it to send clients to the store; its address, and who asks it."""
+    monkeypatch.setattr(copies, "SMALLEST_BYTES", 1 << 20)
+    there = replace(settings, object_store=replace(settings.object_store, redirect=server.url))
+    headers = {"Authorization": f"Bearer {caller.key}"}
+    with serving(create_app(there)) as url, httpx.Client(base_url=url, headers=headers, timeout=120) as opened:
+        yield opened
+
+
+def test_a_client_is_sent_to_the_store_for_what_it_has_a_copy_of(redirecting, checkpoint, problem, server, settings):
+    path, content = checkpoint
+    first = redirecting.get(f"{path}/content")
+    assert (first.status_code, first.content) == (200, content)
+    until(lambda: redirecting.get(f"{path}/content").status_code == 307, seconds=60)
+    sent = redirecting.get(f"{path}/content")
+    assert (sent.content, sent.headers["cache-control"]) == (b"", "no-store")
+    assert sent.headers["location"].startswith(f"{server.url}/{settings.object_store.bucket}/")
+    assert httpx.get(sent.headers["location"]).content == content
+    part = redirecting.get(f"{path}/content", headers={"Range": "bytes=5-1000004"}, follow_redirects=True)
+    assert (part.status_code, part.content, len(part.history)) == (206, content[5:1_000_005], 1)
+    assert "authorization" not in part.request.headers
+
+    head = redirecting.head(f"{path}/content")
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(content)))
+    unchanged = redirecting.get(f"{path}/content", headers={"If-None-Match": head.headers["etag"]})
+    assert unchanged.status_code == 304
+    beyond = redirecting.get(f"{path}/content", headers={"Range": f"bytes={len(content)}-"})
+    assert problem(beyond, 416)["code"] == "range_not_satisfiable"
+
+    [copy] = [key for key in server.keys(settings.object_store.bucket) if "/file-" in key]
+    server.client.delete_object(Bucket=settings.object_store.bucket, Key=copy)
+    again = redirecting.get(f"{path}/content")
+    assert (again.status_code, again.content) == (200, content)
+
+
+def test_the_python_client_follows_and_goes_on_where_a_cut_download_stopped(redirecting, checkpoint, caller, tmp_path):
+    path, content = checkpoint
+    until(lambda: redirecting.get(f"{path}/content").status_code == 307, seconds=60)
+    identifier, sha256 = path.rpartition("/")[2], hashlib.sha256(content).hexdigest()
+    (tmp_path / f".weights.{sha256[:12]}.part").write_bytes(content[:1_500_000])
+    seen = []
+    with Client(str(redirecting.base_url), caller.key) as opened:
+        opened.download(identifier, tmp_path / "weights", progress=lambda have, total: seen.append(have))
+    assert (tmp_path / "weights").read_bytes() == content
+    assert min(seen) > 1_500_000
+
+
+def test_by_default_nobody_is_sent_anywhere(client, checkpoint, server, settings, monkeypatch):
+    monkeypatch.setattr(copies, "SMALLEST_BYTES", 1)
+    path, content = checkpoint
+    assert [client.get(f"{path}/content").content for _ in range(2)] == [content] * 2
+    assert [key for key in server.keys(settings.object_store.bucket) if "/file-" in key] == []

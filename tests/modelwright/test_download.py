@@ -100,3 +100,29 @@ def test_a_job_stands_for_its_newest_checkpoint(tmp_path):
 def test_a_job_without_a_checkpoint_is_said_to_have_none(tmp_path):
     with scripted(reply(200, {"data": [], "has_more": False, "last_id": None})) as service, pytest.raises(NotFound):
         client(service).download("job_1", tmp_path)
+
+
+def elsewhere(service):
+    return reply(307, {}, Location=f"{service.url}/bucket/object?X-Amz-Signature=1")
+
+
+def test_bytes_that_lie_in_an_object_store_come_from_there_and_it_is_not_shown_the_key(tmp_path):
+    with scripted(content(upto=300_000), reply(403, {}), content()) as store:
+        sent = elsewhere(store)
+        with scripted(reply(200, VIEW), sent) as service:
+            path = client(service).download("ckpt_1", tmp_path / "w")
+    assert path.read_bytes() == CONTENT
+    assert [headers.get("range") for _, _, headers, _ in service.requests[1:]] == [None, *["bytes=300000-"] * 2]
+    assert [headers.get("range") for _, _, headers, _ in store.requests] == [None, *["bytes=300000-"] * 2]
+    for _, where, headers, _ in store.requests:
+        assert where == "/bucket/object?X-Amz-Signature=1"
+        assert {"authorization", "if-range"} & headers.keys() == set()
+
+
+def test_a_store_that_nobody_reaches_is_a_connection_error_and_what_is_here_stays(tmp_path):
+    with scripted(content(upto=300_000), hang_up) as store:
+        sent = elsewhere(store)
+        with scripted(reply(200, VIEW), sent) as service, pytest.raises(ConnectionFailed):
+            client(service).download("ckpt_1", tmp_path / "w")
+    [part] = tmp_path.iterdir()
+    assert part.stat().st_size == 300_000

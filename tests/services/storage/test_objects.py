@@ -209,6 +209,7 @@ def test_the_place_comes_from_the_settings_and_secrets_are_not_shown():
         {"MODELWRIGHT_OBJECT_STORE": "https://chunks/x"},
         {"MODELWRIGHT_OBJECT_STORE": "s3://chunks", "MODELWRIGHT_OBJECT_STORE_ENDPOINT": "s3.example.org"},
         {"MODELWRIGHT_OBJECT_STORE": "s3://chunks", "MODELWRIGHT_OBJECT_STORE_ACCESS_KEY_ID": "half"},
+        {"MODELWRIGHT_OBJECT_STORE": "s3://chunks", "MODELWRIGHT_OBJECT_STORE_REDIRECT": "https://s3.example.org"},
         {"MODELWRIGHT_OBJECT_STORE": "s3://chunks/all", "MODELWRIGHT_S3_BUCKETS": "data,chunks/public"},
         {"MODELWRIGHT_S3_BUCKETS": "data,*"},
         {"MODELWRIGHT_S3_SECRET_ACCESS_KEY": "half"},
