@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.dependencies import Parts, ServiceParts
 from api.openapi import answer, problems
 from api.query import no_query
-from api.responses import json_answer, tagged_json
+from api.responses import json_answer, tagged_bytes
 from api.views import HealthView, ReadyView
 from services.health import Component, StoreProbe, check_database, check_redis
 
@@ -60,9 +60,9 @@ async def readyz(parts: ServiceParts) -> Response:
 
 
 @router.get("/openapi.json", summary="This document", responses={200: {"description": "OpenAPI 3.1."}, **problems(422)})
-async def openapi_json(request: Request) -> Response:
+def openapi_json(request: Request) -> Response:
     """Return the description of every route, for people and for generators."""
-    return tagged_json(request, request.app.openapi())
+    return tagged_bytes(request, *request.app.state.document())
 
 
 async def _components(parts: Parts) -> dict[str, Component]:

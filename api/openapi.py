@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,6 +27,7 @@ from api import (
     worker_views,
 )
 from api.links import add_links
+from api.responses import encode, entity_tag
 from api.scopes import ANY_KEY, needed
 from services.checkpoints.keeping import CheckpointChange
 from services.datasets.schema import DatasetRequest
@@ -137,14 +139,20 @@ def bytes_request(description: str) -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    """Make ``app.openapi()`` return the whole document; it is made once."""
+    """Make ``app.openapi()`` return the whole document, ``app.state.document()`` its bytes and tag; made once."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _document(app)
         return app.openapi_schema
 
+    @cache
+    def encoded() -> tuple[bytes, str]:
+        body = encode(document())
+        return body, entity_tag(body)
+
     app.openapi = document  # type: ignore[method-assign]
+    app.state.document = encoded
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
