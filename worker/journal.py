@@ -203,7 +203,8 @@ class Journal:
             best=event.get("best", False),
         )
         keep = self._claim.resolved["checkpoints"]["keep"]
-        self._lease.steadily(lambda: store(self._database, self._claim, snapshot, keep=keep))
+        with self._lease.kept():  # many bytes, or a slow store, take longer than a lease
+            self._lease.steadily(lambda: store(self._database, self._claim, snapshot, keep=keep))
         self._drop_older(snapshot.directory)
 
     def _drop_older(self, stored: Path) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from services.audit.service import forget_old
 from services.checkpoints.keeping import delete_expired
 from services.datasets.uploads import delete_abandoned
-from services.db.engine import Database
+from services.db.engine import Database, is_locked
+from services.db.models import Job
 from services.errors import StoreUnavailable
 from services.failpoints import hit
 from services.jobs import repository
@@ -28,6 +33,8 @@ DELIVERY_SECONDS = 30 * 86_400.0
 """So long the log of a webhook shows what was delivered or given up."""
 RESTART_GRACE_SECONDS = 8.0
 """An owner that finds PostgreSQL again after a restart has renewed by then: a try takes 5 s at most."""
+LOCK_SECONDS = 1.0
+"""So long the scheduler's recovery waits for a lock, such as that of a row which a frozen API was about to delete."""
 _BATCH = 100
 _DELIVERIES = 5_000
 _GARBAGE_BATCHES = 8
@@ -52,16 +59,19 @@ def recover(database: Database, doorbell: Doorbell) -> None:
 
 def sweep(database: Database, *, grace_seconds: float = 0.0) -> int:
     """Take every job whose owner stopped renewing, and return how many; none so soon after PostgreSQL's start."""
-    with database.session() as session:
-        expired = repository.lock_expired(session, limit=_BATCH, grace_seconds=grace_seconds)
-        for job in expired:
-            log.warning("lease expired", extra={"job_id": job.id, "owner": job.owner, "attempt": job.attempt})
-            expire(session, job)
-        if expired:
-            hit("in_sweep")
-    if expired:
+
+    def find(session: Session, without: Sequence[str]) -> Job | None:
+        return repository.lock_expired(session, without=without, grace_seconds=grace_seconds)
+
+    def take(session: Session, job: Job) -> None:
+        log.warning("lease expired", extra={"job_id": job.id, "owner": job.owner, "attempt": job.attempt})
+        expire(session, job)
+        hit("in_sweep")
+
+    swept = _each(database, find, take)
+    if swept:
         hit("after_sweep")
-    return len(expired)
+    return len(swept)
 
 
 def forget(database: Database, *, audit_days: int) -> int:
@@ -72,10 +82,7 @@ def forget(database: Database, *, audit_days: int) -> int:
 
 def release_due(database: Database, doorbell: Doorbell) -> int:
     """Put the jobs whose start time has come where workers look, ring for them, and return how many."""
-    with database.session() as session:
-        due = repository.lock_due(session, limit=_BATCH)
-        for job in due:
-            release(session, job)
+    due = _each(database, lambda session, without: repository.lock_due(session, without=without), release)
     for job in due:
         doorbell.ring(job.id, job.device)
     return len(due)
@@ -108,6 +115,36 @@ def collect_objects(database: Database, *, after: str | None) -> str | None:
         if gone:
             log.info("collected %d objects without a chunk", gone)
     return after
+
+
+def _each(
+    database: Database,
+    find: Callable[[Session, Sequence[str]], Job | None],
+    change: Callable[[Session, Job], None],
+) -> list[Job]:
+    """Change the jobs that ``find`` locks, each in a transaction of its own, and return them.
+
+    One for which that waits in vain for a lock (the database's ``lock_seconds``) is left for the next time: it keeps
+    neither the others nor their rows waiting.
+    """
+    changed, left = list[Job](), list[str]()
+    while len(changed) + len(left) < _BATCH:
+        job_id = ""
+        try:
+            with database.session() as session:
+                job = find(session, left)
+                if job is None:
+                    break
+                job_id = job.id
+                change(session, job)
+        except DBAPIError as error:
+            if not job_id or not is_locked(error):
+                raise
+            log.warning("job left for the next time: %s", error.orig, extra={"job_id": job_id})
+            left.append(job_id)
+        else:
+            changed.append(job)
+    return changed
 
 
 def _leave_word(database: Database) -> None:

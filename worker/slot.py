@@ -41,7 +41,13 @@ class Slot:
         self._doorbell = Doorbell(settings.redis_url)
         self._owner = f"{socket.gethostname()}/{os.getpid()}"
         self._site = Site(
-            database=open_database(settings, pool_size=2, idle_transaction_seconds=settings.lease_seconds),
+            database=open_database(
+                settings,
+                pool_size=2,
+                idle_transaction_seconds=settings.lease_seconds,
+                # A write that waits for longer is tried again, and the lease is renewed in between.
+                lock_seconds=settings.renew_seconds,
+            ),
             settings=settings,
             fork_server=ForkServer(preload=[TRAINER, WARM]),
             draining=draining,

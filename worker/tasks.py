@@ -26,7 +26,7 @@ from worker.app import COLLECT, FETCH, RECOVER, app, settings
 from worker.collecting import Collector
 from worker.fetching import Fetcher
 from worker.orphans import die_with_main
-from worker.recovery import recover
+from worker.recovery import LOCK_SECONDS, recover
 from worker.slot import Slot
 
 log = logging.getLogger(__name__)
@@ -120,4 +120,10 @@ def _collector() -> Collector:
 
 @cache
 def _recovery_parts() -> tuple[Database, Doorbell]:
-    return Database(settings.database_url, pool_size=1), Doorbell(settings.redis_url)
+    database = Database(
+        settings.database_url,
+        pool_size=1,
+        idle_transaction_seconds=settings.lease_seconds,
+        lock_seconds=LOCK_SECONDS,
+    )
+    return database, Doorbell(settings.redis_url)

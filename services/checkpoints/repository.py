@@ -9,7 +9,8 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.db.models import TERMINAL_STATES, Checkpoint, CheckpointChunk, Job
+from services.db.models import TERMINAL_STATES, Checkpoint, CheckpointChunk
+from services.jobs import repository as jobs
 from services.storage.chunks import ChunkRef
 
 _EXPIRED = "checkpoint_days IS NOT NULL AND finished_at < now() - make_interval(days => checkpoint_days)"
@@ -110,8 +111,8 @@ def files(session: Session, *, checkpoint_id: str) -> list[str]:
 
 def is_needed(session: Session, checkpoint: Checkpoint) -> bool:
     """Return whether the job has not ended and this is its newest checkpoint; its row stays locked meanwhile."""
-    job = session.scalars(select(Job).where(Job.id == checkpoint.job_id).with_for_update()).one()
-    if job.state in TERMINAL_STATES:
+    job = jobs.find_locked(session, tenant_id=checkpoint.tenant_id, job_id=checkpoint.job_id)
+    if job is None or job.state in TERMINAL_STATES:
         return False
     newest = select(func.max(Checkpoint.step)).where(Checkpoint.job_id == checkpoint.job_id)
     return session.scalar(newest) == checkpoint.step

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg import Cursor
-from psycopg.errors import DiskFull
+from psycopg.errors import DiskFull, LockNotAvailable
 from psycopg.pq import Format
 from sqlalchemy import create_engine, event
-from sqlalchemy.engine import ExecutionContext
+from sqlalchemy.engine import Engine, ExecutionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -49,12 +49,20 @@ def is_full(error: DBAPIError) -> bool:
     return isinstance(error.orig, DiskFull)
 
 
+def is_locked(error: DBAPIError) -> bool:
+    """Whether the statement waited in vain for a lock that another transaction keeps."""
+    return isinstance(error.orig, LockNotAvailable)
+
+
 class Database:
     """Connections to PostgreSQL, and sessions over them.
 
     Write sessions are transactions; the edge (a request, a task) commits, services never do. Read sessions run in
     autocommit, which halves the round trips of a poll, on connections that stay so: switching one there and back costs
     a fifth of a read.
+
+    No transaction is idle for longer than ``idle_transaction_seconds``, and no statement waits longer than
+    ``lock_seconds`` for a lock (None: as long as it takes).
 
     With ``objects`` the bytes of chunks lie there; the database's sessions know it, and ``close`` closes it.
     """
@@ -65,6 +73,7 @@ class Database:
         *,
         pool_size: int = 10,
         idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS,
+        lock_seconds: float | None = None,
         objects: ObjectStore | None = None,
     ) -> None:
         self.url = url
@@ -72,14 +81,17 @@ class Database:
         arguments = {**_CONNECT_ARGUMENTS, "application_name": f"modelwright/{os.getpid()}"}
         self.objects = objects
         # Else a process that froze within a transaction would keep its job's row from every sweeper.
-        idle = f"-c idle_in_transaction_session_timeout={max(1, round(idle_transaction_seconds * 1000))}"
+        limits = f"-c idle_in_transaction_session_timeout={_milliseconds(idle_transaction_seconds)}"
+        if lock_seconds is not None:
+            limits += f" -c lock_timeout={_milliseconds(lock_seconds)}"
         self.engine = create_engine(
             url,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_pre_ping=False,
-            connect_args={**arguments, "options": idle},
+            connect_args={**arguments, "options": limits},
         )
+        _end_each_statement(self.engine)
         self._writer = sessionmaker(self.engine, expire_on_commit=False, info={_OBJECTS: objects})
         self._read_engine = create_engine(
             url,
@@ -125,6 +137,30 @@ def objects_of(session: Session) -> ObjectStore | None:
     """Return where the bytes of chunks lie that this session's transactions store; None: in the database."""
     store: ObjectStore | None = session.info.get(_OBJECTS)
     return store
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _end_each_statement(engine: Engine) -> None:
+    """Keep psycopg from running a statement with many parameters as a pipeline.
+
+    PostgreSQL counts an idle transaction's time from the Sync that ends a statement to the next message of any kind.
+    In a pipeline there is none between the statements, and psycopg sends a Flush behind the last: whoever froze right
+    there kept his locks for as long as he was frozen, whatever ``idle_in_transaction_session_timeout`` said.
+    """
+    engine.dialect.use_insertmanyvalues_wo_returning = True  # many rows are one statement
+    engine.dialect.supports_sane_multi_rowcount = False  # of what `_one_by_one` runs only the last count is known
+    event.listen(engine, "do_executemany", _one_by_one)
+
+
+def _one_by_one(
+    cursor: Cursor[Any], statement: str, parameters: Sequence[Any], _context: ExecutionContext
+) -> Literal[True]:
+    for one in parameters:
+        cursor.execute(statement, one)
+    return True
 
 
 def _ask_for_binary(

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, select, update
 from sqlalchemy.orm import Session, defer
 
 from services.db.models import Job, JobEvent
 
 _jobs = Job.__table__
+HELD_SECONDS = 20.0
+"""So long at most does a process that froze, the API's too, keep the row of a job: as long as a lease."""
 _DOCUMENTS = (Job.request, Job.resolved, Job.preflight, Job.transitions)
 
 
@@ -27,13 +29,19 @@ def find_version(session: Session, *, tenant_id: str, job_id: str) -> int | None
 
 
 def find_locked(session: Session, *, tenant_id: str, job_id: str) -> Job | None:
-    """Return the tenant's job with its row locked until the transaction ends."""
-    return session.scalar(
-        select(Job)
+    """Return the tenant's job with its row locked until the transaction ends, or is idle for `HELD_SECONDS`."""
+    found: Job | None = session.scalar(
+        select(Job, _held())
         .where(Job.id == job_id, Job.tenant_id == tenant_id)
         .with_for_update()
         .execution_options(populate_existing=True)
     )
+    return found
+
+
+def hold_briefly(session: Session) -> None:
+    """End the transaction, which is about to lock rows of jobs, when it is idle for `HELD_SECONDS`."""
+    session.execute(select(_held()))
 
 
 def find_owned(session: Session, *, job_id: str, epoch: int) -> Job | None:
@@ -67,28 +75,30 @@ def page(
     return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
 
 
-def lock_expired(session: Session, *, limit: int, grace_seconds: float) -> list[Job]:
-    """Return jobs whose lease ran out, locked; those that another sweeper holds are skipped.
+def lock_expired(session: Session, *, without: Sequence[str], grace_seconds: float) -> Job | None:
+    """Return a job whose lease ran out, locked, and none ``without``; those that another sweeper holds are skipped.
 
     None within ``grace_seconds`` of PostgreSQL's start: nobody could renew while it was away, and its owners are on
     their way back.
     """
     expired = select(Job).where(Job.lease_expires_at < func.now())
     returned = func.pg_postmaster_start_time() < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace_seconds)
-    return list(session.scalars(expired.where(returned).limit(limit).with_for_update(skip_locked=True)))
+    found = expired.where(returned, Job.id.not_in(without)).order_by(Job.lease_expires_at).limit(1)
+    return session.scalar(found.with_for_update(skip_locked=True))
 
 
-def lock_due(session: Session, *, limit: int) -> list[Job]:
-    """Return queued jobs whose start time has come and that are still held, locked; those held by others skipped."""
-    return list(
-        session.scalars(
-            select(Job)
-            .where(Job.state == "queued", Job.held_until <= func.now())
-            .order_by(Job.held_until)
-            .limit(limit)
-            .options(*(defer(document, raiseload=True) for document in _DOCUMENTS))
-            .with_for_update(skip_locked=True)
-        )
+def lock_due(session: Session, *, without: Sequence[str]) -> Job | None:
+    """Return a queued job whose start time has come and that is still held, locked, and none ``without``.
+
+    Those that others hold are skipped.
+    """
+    return session.scalar(
+        select(Job)
+        .where(Job.state == "queued", Job.held_until <= func.now(), Job.id.not_in(without))
+        .order_by(Job.held_until)
+        .limit(1)
+        .options(*(defer(document, raiseload=True) for document in _DOCUMENTS))
+        .with_for_update(skip_locked=True)
     )
 
 
@@ -151,6 +161,10 @@ def versions(session: Session, *, job_ids: Sequence[str]) -> dict[str, int]:
     """Return the version of each job; it grows with every change that clients see."""
     rows = session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids)))
     return {job_id: version for job_id, version in rows}  # noqa: C416 - rows are no pairs to a type checker
+
+
+def _held() -> ColumnElement[str]:
+    return func.set_config("idle_in_transaction_session_timeout", f"{HELD_SECONDS * 1000:.0f}ms", True)
 
 
 def _filtered(tenant_id: str, after: str | None, states: Sequence[str], labels: Mapping[str, str]) -> Select[Job]:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.db.models import Job, JobEvent
 from services.db.webhook_models import Webhook, WebhookDelivery
+from services.jobs import repository as jobs
 
 
 def find(session: Session, *, tenant_id: str, webhook_id: str, locked: bool = False) -> Webhook | None:
@@ -39,6 +40,7 @@ def lock(session: Session, *, tenant_id: str) -> None:
 
 def detach_jobs(session: Session, *, webhook_id: str) -> None:
     """Let no job name a webhook."""
+    jobs.hold_briefly(session)
     naming = update(Job).where(Job.webhook_id == webhook_id).values(webhook_id=None)
     session.execute(naming.execution_options(synchronize_session=False))
 

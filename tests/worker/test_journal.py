@@ -1,6 +1,7 @@
 """What a trainer says about its execution is kept on the job, and told as an event once."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -12,6 +13,7 @@ from services.jobs.views import job_view
 from services.metrics import repository
 from services.metrics.service import full_series
 from tests.factories import add_job, claim, read_job
+from tests.stack import until
 from worker.journal import GATHER_SECONDS, Journal
 from worker.lease import Lease
 
@@ -61,6 +63,21 @@ def test_a_long_run_leaves_one_checkpoint_on_the_workers_disk(database, tenant_i
     with database.read_session() as session:
         page = list_checkpoints(session, tenant_id=tenant_id, job_id=job_id)
     assert [(one["step"], one["final"]) for one in page.data] == [(3, True), (2, False), (1, False)]
+
+
+def test_the_lease_is_renewed_while_a_checkpoint_is_stored_however_long_that_takes(
+    database, tenant_id, settings, tmp_path, monkeypatch
+):
+    job_id = add_job(database, tenant_id)
+    lease = Lease(database, claim(database), replace(settings, renew_seconds=0.01))
+    first = read_job(database, job_id).lease_expires_at
+
+    def store_slowly(*_arguments, **_options):
+        until(lambda: read_job(database, job_id).lease_expires_at > first, seconds=60)
+
+    monkeypatch.setattr("worker.journal.store", store_slowly)
+    Journal(lease, database).record([checkpoint(tmp_path, 1)])
+    assert read_job(database, job_id).lease_expires_at > first
 
 
 def test_the_pace_is_that_of_training_on_the_device_that_the_trainer_named(database, tenant_id, settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +20,7 @@ from services.errors import StorageFull
 from services.jobs import repository
 from services.jobs.claims import lock_claimed
 from services.jobs.states import add_event
+from services.metrics import service as metrics
 from tests.factories import add_job, claim
 from tests.faults.proxy import Proxy
 from worker import recovery
@@ -85,8 +86,19 @@ def test_a_full_database_is_told_at_once_and_endured_by_the_last_write(
     assert len(raised) == 2
 
 
+def _lock(session: Session, job_id: str) -> None:
+    session.execute(text("SELECT 1 FROM job WHERE id = :id FOR UPDATE"), {"id": job_id})
+
+
+def _write_metrics(session: Session, job_id: str) -> None:
+    _lock(session, job_id)
+    points = {f"train/{name}": {"steps": [1, 2], "values": [0.5, 0.25]} for name in ("loss", "accuracy")}
+    metrics.write_points(session, job_id=job_id, points=points)
+
+
+@pytest.mark.parametrize("write", [_lock, _write_metrics])
 def test_a_process_that_freezes_within_a_transaction_does_not_keep_its_job_for_ever(
-    database: Database, database_url: str, tenant_id: str
+    database: Database, database_url: str, tenant_id: str, write: Callable[[Session, str], None]
 ) -> None:
     job_id = add_job(database, tenant_id, priority=100)
     claim(database, lease_seconds=-1)
@@ -95,7 +107,7 @@ def test_a_process_that_freezes_within_a_transaction_does_not_keep_its_job_for_e
 
     def freeze() -> None:
         with pytest.raises(Exception, match=r"terminat|closed|lost"), worker.session() as session:
-            session.execute(text("SELECT 1 FROM job WHERE id = :id FOR UPDATE"), {"id": job_id})
+            write(session, job_id)
             locked.set()
             woken.wait(60)
             session.execute(text("SELECT 1"))

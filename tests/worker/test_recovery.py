@@ -1,10 +1,99 @@
-"""What nothing needs any more goes a day later, in small transactions; what is needed stays."""
+"""A lock that somebody keeps delays one job; what nothing needs any more goes a day later, what is needed stays."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import text
 
+from services.db.engine import Database
+from services.db.models import Tenant
+from services.db.webhook_models import Webhook
+from services.identifiers import new_id
 from services.storage import chunks
+from tests.factories import add_job, claim, read_job
 from worker import recovery
+
+
+class Bell:
+    """A doorbell that notes for whom it rang."""
+
+    def __init__(self):
+        self.rung = []
+
+    def ring(self, job_id, device):
+        self.rung.append(job_id)
+
+
+@pytest.fixture
+def patient(database, database_url):
+    """The pool of a recovery that waits a fifth of a second for a lock; nothing else is in the queue."""
+    with database.session() as session:
+        session.execute(text("DELETE FROM job"))
+    opened = Database(database_url, lock_seconds=0.2)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def told(database):
+    """A tenant with a webhook that is told of everything: its row is referred to by each event."""
+    tenant_id, webhook_id = new_id("ten"), new_id("whk")
+    with database.session() as session:
+        session.add(Tenant(id=tenant_id, name=tenant_id))
+        session.flush()
+        url = "https://example.com/hook"
+        session.add(Webhook(id=webhook_id, tenant_id=tenant_id, url=url, events=["*"], secret="whsec_"))
+    return tenant_id, webhook_id
+
+
+@contextmanager
+def locked(database, table, row_id) -> Iterator[None]:
+    """Keep a row while the block runs, as a process that froze within a transaction does."""
+    with database.session() as session:
+        session.execute(text(f"SELECT 1 FROM {table} WHERE id = :id FOR UPDATE"), {"id": row_id})
+        yield
+
+
+def left_alone(database, tenant_id):
+    """Return a job whose owner stopped renewing."""
+    job_id = add_job(database, tenant_id)
+    claim(database, lease_seconds=-1)
+    return job_id
+
+
+def states(database, *job_ids):
+    return [read_job(database, job_id).state for job_id in job_ids]
+
+
+def test_a_job_that_somebody_keeps_locked_is_passed_over_and_the_others_are_swept(database, patient, tenant_id):
+    jobs = [left_alone(database, tenant_id) for _ in range(3)]
+    with locked(database, "job", jobs[0]):
+        assert recovery.sweep(patient) == 2
+        assert states(database, *jobs) == ["starting", "queued", "queued"]
+        assert recovery.sweep(patient) == 0
+    assert recovery.sweep(patient) == 1
+    assert states(database, *jobs) == ["queued"] * 3
+
+
+def test_a_job_whose_event_waits_for_a_lock_keeps_neither_the_others_nor_the_recovery(
+    database, patient, tenant_id, told
+):
+    """Its webhook's row is kept, as by an API that froze while it deleted it."""
+    stuck, due = left_alone(database, told[0]), add_job(database, told[0])
+    free, later = left_alone(database, tenant_id), add_job(database, tenant_id)
+    bell = Bell()
+    with database.session() as session:
+        passed = "UPDATE job SET start_after = now(), held_until = now() WHERE id = ANY(:ids)"
+        session.execute(text(passed), {"ids": [due, later]})
+    with locked(database, "webhook", told[1]):
+        recovery.recover(patient, bell)
+        assert states(database, stuck, free) == ["starting", "queued"]
+        assert bell.rung == [later]
+    assert recovery.sweep(patient) == 1
+    assert recovery.release_due(patient, bell) == 1
+    assert states(database, stuck, free) == ["queued"] * 2
+    assert bell.rung == [later, due]
 
 
 def put(database, tenant_id, count, *, hours):
