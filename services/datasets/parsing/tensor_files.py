@@ -56,7 +56,7 @@ def read_safetensors(path: Path) -> Table:
     """Return each tensor of a safetensors file (https://github.com/huggingface/safetensors) as a column.
 
     Raises:
-        InvalidRequest: ``invalid_safetensors``, ``unsupported_dtype``.
+        InvalidRequest: ``invalid_weights``, ``unsupported_dtype``.
     """
     header, begins = _header(path)
     members = {name: entry for name, entry in header.items() if name != "__metadata__"}
@@ -139,5 +139,5 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def _broken(why: str) -> NoReturn:
-    refuse("invalid_safetensors", f"The file is no sound safetensors file: {why}.")
+    refuse("invalid_weights", f"The file is no sound safetensors file: {why}.")
     raise AssertionError
