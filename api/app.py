@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import version
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from api import (
@@ -24,6 +24,7 @@ from api import (
     health,
     job_changes,
     job_logs,
+    job_polls,
     jobs,
     keys,
     metrics,
@@ -45,14 +46,17 @@ from api.compression import Compression
 from api.cross_origin import cors_options
 from api.dependencies import Parts, admitted
 from api.http_metrics import HttpMetrics
+from api.looks import Looks
 from api.metering import Meter
 from api.middleware import RequestContext
+from api.routes import add_routes
 from api.watching import Watcher
 from services.config import Settings
 from services.datasets.reader import Reader
 from services.db.engine import Database
 from services.health import StoreProbe, redis_client
 from services.jobs import events as job_events
+from services.jobs import queries
 from services.jobs.line import Line, read_line
 from services.predictions.warm import WarmModels
 from services.preflight import STATIC_PRELOAD, Preflight
@@ -71,6 +75,30 @@ SUBMISSIONS = 8
 PREPARATIONS = 4
 """Uploads that may be completed at once: each holds a thread until its file is read."""
 
+_PRIVATE = (
+    job_polls,
+    jobs,
+    job_changes,
+    events,
+    job_logs,
+    metrics,
+    checkpoints,
+    predictions,
+    models,
+    model_graphs,
+    graphs,
+    graph_static,
+    datasets,
+    sweeps,
+    webhooks,
+    queue,
+    workers,
+    catalog,
+    keys,
+    usage,
+)
+"""Everything that needs a key. The first that fits is taken, and those that are asked most are found first."""
+
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the application; it opens connections and children when it is started, not before."""
@@ -82,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # we have our own
     )
     app.state.settings = settings
     app.state.body_limits = BodyLimits(max_bytes=settings.max_body_bytes)
@@ -90,42 +119,15 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
     app.add_middleware(RequestContext)
     errors.install(app)
-    app.include_router(_private())
-    app.include_router(health.router)
-    app.include_router(docs_page.router)
-    app.include_router(metrics_page.router)
+    for private in _PRIVATE:
+        # The one dependency here is what makes the default a refusal.
+        add_routes(app, private.router, prefix="/v1", dependencies=[Depends(admitted)])
+    for public in (health, docs_page, metrics_page):
+        add_routes(app, public.router)
     app.state.http_metrics = HttpMetrics(app)
     app.state.actions = scopes.actions(app)
     openapi.install(app)
     return app
-
-
-def _private() -> APIRouter:
-    """Return everything that needs a key: the one dependency here is what makes the default a refusal."""
-    root = APIRouter(prefix="/v1", dependencies=[Depends(admitted)])
-    for resource in (
-        jobs,
-        job_changes,
-        events,
-        job_logs,
-        metrics,
-        checkpoints,
-        predictions,
-        models,
-        model_graphs,
-        graphs,
-        graph_static,
-        datasets,
-        sweeps,
-        webhooks,
-        queue,
-        workers,
-        catalog,
-        keys,
-        usage,
-    ):
-        root.include_router(resource.router)
-    return root
 
 
 @asynccontextmanager
@@ -162,7 +164,9 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     meter = Meter(settings, database)
     stack.callback(meter.close)
     board = Board(partial(_line, database, settings.max_running_jobs or None))
-    known = (PrincipalCache(), watcher, meter, board, *_object_store(settings, database, stack))
+    looks = Looks(partial(_owned, database))
+    stack.callback(looks.close)
+    known = (PrincipalCache(), watcher, meter, board, looks, *_object_store(settings, database, stack))
     return Parts(settings, database, preflight, static, warm, reader, doorbell, redis, *known)
 
 
@@ -185,3 +189,8 @@ def _line(database: Database, max_running_jobs: int | None) -> Line:
 def _versions(database: Database, job_ids: Sequence[str]) -> Mapping[str, int]:
     with database.read_session() as session:
         return job_events.versions(session, job_ids=job_ids)
+
+
+def _owned(database: Database, job_ids: Sequence[str]) -> Mapping[str, queries.Owned]:
+    with database.read_session() as session:
+        return queries.find_owned(session, job_ids=job_ids)

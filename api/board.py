@@ -46,11 +46,9 @@ class Board:
 
     def line(self, *, since: datetime) -> Line:
         """Return the line, read after ``since`` unless that would be too often."""
+        if (recent := self.find_line(since=since)) is not None:
+            return recent
         known = self._line
-        if known is not None:
-            kept = self._fresh_until if known.as_of >= since else self._kept_until
-            if time.monotonic() < kept:
-                return known
         # Whoever comes while it is read makes do with the old one; only for the first there is none.
         if not self._lock.acquire(blocking=known is None) and known is not None:
             return known
@@ -58,6 +56,14 @@ class Board:
             return self._read_once(known)
         finally:
             self._lock.release()
+
+    def find_line(self, *, since: datetime) -> Line | None:
+        """Return the line as `line` does if that asks nobody; None if it has to be read first."""
+        known = self._line
+        if known is None:
+            return None
+        kept = self._fresh_until if known.as_of >= since else self._kept_until
+        return known if time.monotonic() < kept else None
 
     def _read_once(self, known: Line | None) -> Line:
         """Read the line, unless that was done while this thread came here."""

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.board import Board
-from api.known_jobs import KnownJobs
+from api.known_jobs import KnownJobs, KnownPlaces
+from api.looks import Looks
 from api.metering import Meter
 from api.scopes import ANY_KEY, needed
 from api.watching import Watcher
@@ -56,9 +57,11 @@ class Parts:
     watcher: Watcher
     meter: Meter
     board: Board
+    looks: Looks
     store: StoreProbe | None = None  # without an object store
     copies: Copies | None = None  # nobody is sent there
     known_jobs: KnownJobs = field(default_factory=KnownJobs)
+    known_places: KnownPlaces = field(default_factory=KnownPlaces)
 
 
 async def parts(request: Request) -> Parts:

@@ -1,4 +1,4 @@
-"""``/v1/jobs``: submit, look, wait, list, cancel, pause, resume, try again, fork."""
+"""``/v1/jobs``: submit, list, cancel, pause, resume, try again, fork (``job_polls`` looks at one)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Query, Response
 
 from api import examples
 from api.audited import AuditedRoute
 from api.body import JsonBody
-from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession, authenticated
+from api.dependencies import Reader, ServiceParts, SubmissionSlot, Writer, WriteSession
 from api.idempotency import Acted, ActOnce, IdempotencyKey, made_answer
-from api.job_answers import knows, look
 from api.openapi import answer, json_request, problems
-from api.query import CreateJobQuery, JobQuery, JobsQuery, no_query
-from api.responses import json_answer, list_answer, tagged_bytes
+from api.query import CreateJobQuery, JobsQuery, no_query
+from api.responses import json_answer, list_answer
 from api.views import JobList, JobView, ValidationView
 from services.jobs import again, service, steering
 
@@ -95,37 +93,6 @@ def list_jobs(query: Annotated[JobsQuery, Query()], parts: ServiceParts, caller:
             created_after=query.created_after,
         )
     return list_answer(parts.board.placed_page(page, tenant_id=caller.tenant_id))
-
-
-@router.get(
-    "/{job_id}",
-    summary="Look at a job, or wait for its next change",
-    responses={
-        **answer(200, JobView, "The job as it is now."),
-        304: {"description": "It is as you know it (`If-None-Match`)."},
-        **problems(401, 403, 404, 422, 503),
-    },
-)
-async def get_job(
-    job_id: str, query: Annotated[JobQuery, Query()], request: Request, parts: ServiceParts, caller: Reader
-) -> Response:
-    """Return a job: its state, progress, resolved plan, and error if it failed.
-
-    To poll cheaply send the last `ETag` as `If-None-Match`: an unchanged job is answered 304 without a body. With
-    `wait=30` the answer comes at the next change, or after 30 seconds as if you had not waited; at once if the job has
-    ended, or is no longer as your `If-None-Match` knows it. While it is queued, `queue` says where it stands: a place
-    that changed is a new answer (another `ETag`), but nothing that `wait` waits for.
-    """
-    job = await run_in_threadpool(look, parts, caller.tenant_id, job_id)
-    now = tagged_bytes(request, job.body, job.tag)
-    known = request.headers.get("if-none-match") is None or knows(request, job)
-    if query.wait == 0 or job.terminal or not known:
-        return now
-    request.state.waited = True
-    if await parts.watcher.changed(job_id, job.version, timeout_seconds=query.wait):
-        await authenticated(request)  # the key may have been revoked meanwhile
-        job = await run_in_threadpool(look, parts, caller.tenant_id, job_id)
-    return tagged_bytes(request, job.body, job.tag)
 
 
 @router.post(

@@ -1,13 +1,16 @@
-"""Jobs as they were last sent: a look that finds the same version is answered without reading the documents again."""
+"""Jobs as they were last sent: a look that finds the same version is answered without reading the documents again.
+
+Places in the queue are kept with the line that they were found in: until that is read again they are the same.
+"""
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from services.jobs.places import Waiting
+from api.responses import encode
+from services.jobs.line import Line
+from services.jobs.places import Waiting, place
 
 MAX_BYTES = 64 << 20
 """A job is some kilobytes, at most a few megabytes: those that are polled fit."""
@@ -28,31 +31,43 @@ class KnownJob:
 
 
 class KnownJobs:
-    """Answers by tenant and job, the least recently used ones dropped first. Safe to use from many threads."""
+    """Answers by tenant and job, the least recently used ones dropped first. The event loop alone calls it."""
 
     def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._size_bytes = 0
         self._entries: OrderedDict[tuple[str, str], KnownJob] = OrderedDict()
-        self._lock = threading.Lock()
 
-    def get(self, tenant_id: str, job_id: str, version: int, make: Callable[[], KnownJob]) -> KnownJob:
-        """Return the answer of that version, or what ``make`` reads, which may be of a later one."""
-        key = tenant_id, job_id
-        with self._lock:
-            known = self._entries.get(key)
-            if known is not None and known.version == version:
-                self._entries.move_to_end(key)
-                return known
-        made = make()
-        with self._lock:
-            self._put(key, made)
-        return made
+    def find(self, tenant_id: str, job_id: str, version: int) -> KnownJob | None:
+        """Return the answer of that version."""
+        known = self._entries.get((tenant_id, job_id))
+        if known is None or known.version != version:
+            return None
+        self._entries.move_to_end((tenant_id, job_id))
+        return known
 
-    def _put(self, key: tuple[str, str], made: KnownJob) -> None:
-        before = self._entries.pop(key, None)
+    def keep(self, tenant_id: str, job_id: str, made: KnownJob) -> None:
+        """Keep an answer in place of the one before."""
+        before = self._entries.pop((tenant_id, job_id), None)
         self._size_bytes += len(made.body) - (len(before.body) if before else 0)
-        self._entries[key] = made
+        self._entries[tenant_id, job_id] = made
         while self._size_bytes > self._max_bytes:
             _, dropped = self._entries.popitem(last=False)
             self._size_bytes -= len(dropped.body)
+
+
+class KnownPlaces:
+    """The places of jobs in one line, as they are sent. The event loop alone calls it."""
+
+    def __init__(self) -> None:
+        self._line: Line | None = None
+        self._places: dict[Waiting, bytes] = {}
+
+    def find(self, line: Line, job: Waiting) -> bytes:
+        """Return the job's place in ``line``; those in another one are forgotten."""
+        if line is not self._line:
+            self._line, self._places = line, {}
+        known = self._places.get(job)
+        if known is None:
+            known = self._places[job] = encode(place(line, job))
+        return known

@@ -15,6 +15,7 @@ from fastapi import Request, Response
 from api.ranges import is_unchanged
 from services.pages import Page
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))  # `json.dumps` makes one a call
 _PRIVATE = "private, no-cache"  # may be kept by the client, asked about each time
 
 
@@ -99,4 +100,4 @@ def _tagged(request: Request, body: bytes, *, media_type: str) -> Response:
 
 def encode(content: Mapping[str, Any]) -> bytes:
     """Return the bytes of ``content`` as JSON."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    return _ENCODER.encode(content).encode("utf-8")

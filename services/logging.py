@@ -17,6 +17,7 @@ from services.tenants.keys import redact
 ids: ContextVar[Mapping[str, Any]] = ContextVar("ids", default={})  # noqa: B039 - never changed, only replaced
 """What every line of this task or thread is about: ``request_id``, ``tenant_id``, ``job_id``, ``attempt`` …"""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)  # `json.dumps` would make one for each line
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -37,7 +38,7 @@ class JsonFormatter(logging.Formatter):
             line["trace_id"] = trace_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return redact(json.dumps(line, ensure_ascii=False, default=str))
+        return redact(_ENCODER.encode(line))
 
 
 @contextmanager

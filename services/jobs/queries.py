@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,14 @@ from services.identifiers import check_id
 from services.jobs import repository
 from services.jobs.views import job_view
 from services.pages import Page, id_cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Whose a job is, and a number that grows with every change that `get_job` shows."""
+
+    tenant_id: str
+    version: int
 
 
 def get_job(session: Session, *, tenant_id: str, job_id: str) -> dict[str, Any]:
@@ -39,6 +48,12 @@ def get_version(session: Session, *, tenant_id: str, job_id: str) -> int:
     if version is None:
         raise NotFound()
     return version
+
+
+def find_owned(session: Session, *, job_ids: Sequence[str]) -> dict[str, Owned]:
+    """Return whose each of these jobs is, of those that there are, and its version."""
+    found = repository.find_owned_versions(session, job_ids=job_ids)
+    return {job_id: Owned(tenant_id, version) for job_id, (tenant_id, version) in found.items()}
 
 
 def list_jobs(

@@ -187,7 +187,7 @@ def test_an_error_of_ours_says_nothing_but_its_request_id(app, client, problem, 
     def fail(*_, **__):
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("services.jobs.queries.get_version", fail)
+    monkeypatch.setattr("services.jobs.queries.find_owned", fail)
     answer = client.get(f"/v1/jobs/{new_id('job')}")
     found = problem(answer, 500)
     assert found["code"] == "internal_error"

@@ -2,7 +2,7 @@
 
 import threading
 
-from api.known_jobs import KnownJob, KnownJobs
+from api.known_jobs import KnownJob, KnownJobs, KnownPlaces
 from services.db.models import Job
 from services.jobs.states import transition
 from tests.factories import add_job
@@ -12,38 +12,40 @@ def made(version: int, size: int = 10) -> KnownJob:
     return KnownJob(version, terminal=False, body=b"x" * size, tag=f'"{version}"')
 
 
-def test_a_known_version_is_not_read_again_and_another_is():
-    known, reads = KnownJobs(), []
-
-    def read(version):
-        return lambda: reads.append(version) or made(version)
-
-    assert [known.get("ten_1", "job_1", version, read(version)).version for version in (1, 1, 2, 2)] == [1, 1, 2, 2]
-    assert reads == [1, 2]
-
-
-def test_a_job_that_changed_between_look_and_read_is_kept_as_what_it_is():
+def test_a_version_is_found_once_it_is_kept_and_no_other():
     known = KnownJobs()
-    assert known.get("ten_1", "job_1", 1, lambda: made(2)).version == 2
-    assert known.get("ten_1", "job_1", 2, lambda: made(3)).version == 2
+    assert known.find("ten_1", "job_1", 1) is None
+    known.keep("ten_1", "job_1", made(1))
+    assert known.find("ten_1", "job_1", 1).version == 1
+    assert known.find("ten_1", "job_1", 2) is None
+    known.keep("ten_1", "job_1", made(2))
+    assert known.find("ten_1", "job_1", 1) is None
 
 
 def test_one_tenants_answer_is_never_anothers():
     known = KnownJobs()
-    known.get("ten_1", "job_1", 1, lambda: made(1, 5))
-    assert len(known.get("ten_2", "job_1", 1, lambda: made(1, 7)).body) == 7
+    known.keep("ten_1", "job_1", made(1, 5))
+    assert known.find("ten_2", "job_1", 1) is None
 
 
 def test_the_least_recently_used_are_dropped_when_there_are_too_many_bytes():
     known = KnownJobs(max_bytes=100)
-    for name in ("a", "b", "a", "c"):
-        known.get("ten", name, 1, lambda: made(1, 40))
-    read = []
-    for name in ("a", "c", "b"):
-        known.get("ten", name, 1, lambda name=name: read.append(name) or made(1, 40))
-    assert read == ["b"]
-    known.get("ten", "huge", 1, lambda: made(1, 1000))
-    assert known.get("ten", "a", 1, lambda: made(9)).version == 9
+    known.keep("ten", "a", made(1, 40))
+    known.keep("ten", "b", made(1, 40))
+    known.find("ten", "a", 1)
+    known.keep("ten", "c", made(1, 40))
+    assert [known.find("ten", name, 1) is not None for name in ("a", "b", "c")] == [True, False, True]
+    known.keep("ten", "huge", made(1, 1000))
+    assert not any(known.find("ten", name, 1) for name in ("a", "c", "huge"))
+
+
+def test_a_place_is_that_of_the_line_at_hand(monkeypatch):
+    asked = []
+    monkeypatch.setattr("api.known_jobs.place", lambda line, job: asked.append((line, job)) or {"ahead": len(asked)})
+    known = KnownPlaces()
+    found = [known.find(line, job) for line, job in zip("AAABBA", "xxyxxx", strict=True)]
+    assert asked == [("A", "x"), ("A", "y"), ("B", "x"), ("A", "x")]
+    assert found == [b'{"ahead":%d}' % n for n in (1, 1, 2, 3, 3, 4)]
 
 
 def test_pollers_of_a_job_that_changes_all_the_time_see_it_go_forward(caller, database):

@@ -65,7 +65,7 @@ def test_a_data_set_is_deleted_only_as_it_is_known(client, problem):
 def test_a_job_is_changed_only_as_it_is_known_wherever_it_stands_in_the_queue(caller, database, problem, state):
     path = f"/v1/jobs/{add_job(database, caller.tenant_id, state=state)}"
     tag = caller.client.get(path).headers["etag"]
-    add_job(database, caller.tenant_id, priority=100)  # before it in the line
+    add_job(database, caller.tenant_id, priority=1)  # before it in the line
     first = caller.client.patch(path, json={"labels": {"a": "1"}}, headers={"If-Match": tag})
     assert (first.status_code, first.json()["labels"]) == (200, {"a": "1"})
     late = caller.client.patch(path, json={"labels": {"a": "2"}}, headers={"If-Match": tag})
