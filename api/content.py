@@ -38,7 +38,8 @@ def content_answer(
 ) -> Response:
     """Return the file, or the part of it that is asked for (RFC 9110: Range, If-Range, If-None-Match; RFC 9530).
 
-    With ``copies`` whoever GETs what the object store has a copy of is sent there.
+    With ``copies`` whoever GETs what the object store has a copy of is sent there, but not who asks for a range of
+    other bytes than these (`If-Range`): the store would not know.
 
     Raises:
         RangeNotSatisfiable: the range lies outside.
@@ -47,7 +48,7 @@ def content_answer(
     if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     span = _span(request, etag=headers["ETag"], size=content.size_bytes)
-    if copies is not None and not _is_head(request):
+    if copies is not None and not _is_head(request) and range_applies(request.headers.get("if-range"), headers["ETag"]):
         whole = WholeFile(
             tenant_id, content.sha256, content.size_bytes, content.file_name, content.media_type, content.pieces
         )
