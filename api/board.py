@@ -18,8 +18,8 @@ from services.pages import Page
 
 FRESH = 20
 """So reading takes a twentieth of the time of one thread and one connection, however many poll."""
-NEWS = 4
-"""The same for a job that was queued after the line was read: its place is behind what is not in it yet."""
+NEWS = 9
+"""The same, and a tenth, for a job that was queued after the line was read: its place is behind what is not in it."""
 
 
 class Board:

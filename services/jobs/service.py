@@ -27,7 +27,7 @@ from services.jobs.schedule import held_until, read_time
 from services.jobs.states import add_event, transition_entry
 from services.jobs.views import job_view
 from services.limits import quotas
-from services.limits.storage import check_storage
+from services.limits.storage import check_room, standing_of
 from services.models.service import get_model
 from services.preflight import Preflight
 from services.queue import Doorbell
@@ -182,9 +182,9 @@ def _no_progress(training: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_quota(session: Session, tenant_id: str, plan: Plan, settings: Settings) -> None:
-    limits = quotas.limits_of(session, tenant_id=tenant_id, settings=settings)
-    quotas.check_parameters(limits, plan.report, pointer="/model")
-    limit = limits["unfinished_jobs"]
+    standing = standing_of(session, tenant_id=tenant_id, settings=settings)
+    quotas.check_parameters(standing.limits, plan.report, pointer="/model")
+    limit = standing.limits["unfinished_jobs"]
     count = partial(repository.count_unfinished, session, tenant_id=tenant_id, at_most=limit)
     quotas.check(session, tenant_id=tenant_id, name="unfinished_jobs", limit=limit, count=count)
-    check_storage(session, tenant_id=tenant_id, settings=settings)
+    check_room(session, tenant_id=tenant_id, standing=standing)
