@@ -81,7 +81,8 @@ def test_many_who_poll_at_once_share_statements_and_each_gets_its_own_answer(
 def test_a_submission_costs_ten_statements_at_most(caller, statements, app, monkeypatch):
     line = app.state.parts.board.line(since=datetime.now(UTC))
     monkeypatch.setattr(app.state.parts.board, "find_line", lambda since: line)  # it is read now and then
-    first = caller.client.post("/v1/jobs", json=REQUEST)  # and measures what is stored
+    # The first waits for torch to be loaded, if it is alone here, and measures what is stored.
+    first = caller.client.post("/v1/jobs", json=REQUEST, timeout=120)
     statements.clear()
     again = caller.client.post("/v1/jobs", json=REQUEST)
     assert (first.status_code, again.status_code) == (201, 201)
