@@ -134,6 +134,9 @@ class Job(Base):
             postgresql_where=text("checkpoint_days IS NOT NULL AND finished_at IS NOT NULL"),
         ),
         Index("ix_job_tenant_list", "tenant_id", text("id DESC")),
+        # Every submission counts them. Reports of a running job change neither column, so they stay cheap (HOT).
+        Index("ix_job_unfinished", "tenant_id", postgresql_where=text("finished_at IS NULL")),
+        Index("ix_job_webhook", "webhook_id", postgresql_where=text("webhook_id IS NOT NULL")),
     )
 
     # JSON, not JSONB, where the order of members is the sender's and may matter (a ModuleDict's children).
