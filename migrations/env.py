@@ -5,21 +5,11 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from services.db import (  # noqa: F401 - their tables belong to the metadata
-    accounting_models,
-    dataset_models,
-    log_models,
-    service_models,
-    sweep_models,
-    timing_models,
-    webhook_models,
-    worker_models,
-)
-from services.db.models import Base
+from services.db.tables import METADATA
 
 
 def run(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    context.configure(connection=connection, target_metadata=METADATA, compare_type=True)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine, ExecutionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from services.db import tables  # noqa: F401 - a session that writes one table must know those it refers to
 from services.db.after_commit import run_after_commit
 
 if TYPE_CHECKING:

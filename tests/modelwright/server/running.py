@@ -64,5 +64,5 @@ class Up:
         family = self.family()
         self.process.send_signal(number)
         self.process.communicate(timeout=120)
-        assert eventually(lambda: not any(is_alive(pid) for pid in family), 15), self.text
+        assert eventually(lambda: not any(is_alive(pid) for pid in family), 30), self.text
         return self.process.returncode

@@ -108,7 +108,7 @@ def test_a_worker_that_dies_takes_its_children_along_and_is_replaced(up):
     children = [child.pid for child in worker.children(recursive=True)]
     worker.kill()
     assert eventually(lambda: "worker runs again" in up.text)
-    assert eventually(lambda: not any(is_alive(pid) for pid in children), 5)
+    assert eventually(lambda: not any(is_alive(pid) for pid in children), 30)
 
 
 @pytest.mark.timeout(400)  # three starts and two stops of everything: most of a minute alone, minutes beside others
