@@ -58,6 +58,7 @@ from services.health import StoreProbe, redis_client
 from services.jobs import events as job_events
 from services.jobs import queries
 from services.jobs.line import Line, read_line
+from services.jobs.schema import JobRequest
 from services.predictions.warm import WarmModels
 from services.preflight import STATIC_PRELOAD, Preflight
 from services.queue import Doorbell
@@ -65,6 +66,7 @@ from services.storage.copies import Copies
 from services.storage.place import open_database
 from services.telemetry import tracing
 from services.tenants.cache import PrincipalCache
+from services.training.problems import prepare
 
 THREADS = 16
 """Endpoints that run at once. More would only queue for the interpreter's lock and for database connections."""
@@ -156,6 +158,7 @@ def _open_parts(settings: Settings, stack: ExitStack) -> Parts:
     stack.callback(preflight.close)
     stack.callback(static.close)
     preflight.start()
+    prepare(JobRequest)
     warm = WarmModels(settings, preflight.server)
     stack.callback(warm.close)
     reader = Reader(settings)
