@@ -39,6 +39,8 @@ CANCEL_GRACE_SECONDS = 10.0
 DRAIN_GRACE_SECONDS = 30.0
 _GRACE_SECONDS = {"cancel": CANCEL_GRACE_SECONDS, "pause": DRAIN_GRACE_SECONDS}
 _LISTEN_SECONDS = 0.1
+TRAINER_NICENESS = 5
+"""Alone a trainer is as fast as without; where processors are short, leases are renewed and torch is imported first."""
 
 log = logging.getLogger(__name__)
 Settle = Callable[[Session], None]
@@ -189,7 +191,13 @@ class Supervisor:
     def _limits(self) -> Limits:
         count = self._claim.resolved["resources"].get("processes", 1)
         memory = self._site.settings.trainer_memory_bytes // count
-        return Limits(memory_bytes=memory, open_files=1024, processes=self._compiles(), siblings=count > 1)
+        return Limits(
+            memory_bytes=memory,
+            open_files=1024,
+            processes=self._compiles(),
+            siblings=count > 1,
+            niceness=TRAINER_NICENESS,
+        )
 
     def _compiles(self) -> bool:
         """Tell whether a compiler may be started: on a GPU, for a static graph; the trainer locks itself after that."""

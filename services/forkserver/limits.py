@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ class Limits:
     far more address space than it uses. ``file_bytes`` bounds each written file. Without ``network`` no socket can be
     opened; without ``processes`` the child may start threads, but no process and no program. With ``siblings`` it may
     fork and open sockets until it calls ``isolation.lock``, for processes that have to find each other first.
+    ``niceness`` (see nice(2)) lets others go first where processors are short.
     """
 
     memory_bytes: int = 0
@@ -30,6 +32,7 @@ class Limits:
     network: bool = False
     processes: bool = False
     siblings: bool = False
+    niceness: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form that the server reads."""
@@ -42,6 +45,7 @@ class Limits:
 
     def apply(self) -> None:
         """Set the resource limits of this process; there is no way back."""
+        os.nice(self.niceness)
         _bound(resource.RLIMIT_CORE, 0)
         if self.memory_bytes:
             _bound(resource.RLIMIT_AS, _mapped_bytes() + self.memory_bytes)

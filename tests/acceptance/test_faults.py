@@ -1,5 +1,6 @@
 """Processes die; acknowledged jobs do not."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from modelwright.server.valkey import ValkeyServer
 from tests.stack import Stack, alive, digits_job, family, kill, until
+from worker.supervisor import TRAINER_NICENESS
 
 
 @pytest.fixture
@@ -45,6 +47,8 @@ def test_a_killed_trainer_is_retried_from_its_checkpoint_to_the_same_final_bits(
     stack.start_worker()
     job_id = stack.submit(long_job())
     pid = stack.trainer_pid(job_id)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    until(lambda: os.getpriority(os.PRIO_PROCESS, pid) == own + TRAINER_NICENESS, seconds=30, what=stack.logs)
     until(lambda: stack.stored_step(job_id) > 0, seconds=30, what=stack.logs)
     kill(pid)
     job = stack.wait(job_id)

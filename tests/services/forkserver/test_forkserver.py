@@ -217,6 +217,15 @@ def test_a_cpu_limit_ends_a_busy_child(server):
         assert child.wait(60) in (Exit(None, signal.SIGXCPU), Exit(None, signal.SIGKILL))
 
 
+def test_a_child_lets_others_go_first_as_far_as_it_is_told(server):
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    for niceness in (0, 5):
+        with server.spawn(f"{TARGETS}:answer_commands", {}, limits=Limits(niceness=niceness)) as child:
+            child.send({"ready": True})
+            assert child.receive(20.0)
+            assert os.getpriority(os.PRIO_PROCESS, child.pid) == own + niceness
+
+
 def test_several_children_at_once_from_several_threads(server):
     seen = []
 
