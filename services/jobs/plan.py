@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from services.datasets.catalog import DatasetInfo, get_builtin
 from services.datasets.presentation import ReadColumns, present
 from services.datasets.soundness import check_values
-from services.definition import Definition, check
+from services.definition import Definition
+from services.definition.recall import recall
 from services.errors import InvalidRequest, NotFound, Problem
 from services.jobs.schema import JobRequest
 from services.preflight import Preflight
@@ -122,7 +123,7 @@ def _read(body: dict[str, Any], find_document: FindDocument) -> tuple[JobRequest
         problems += problems_from(error, JobRequest)
     if isinstance(body.get("model"), dict | str):
         try:
-            definition = check(_document(body["model"], find_document), pointer="/model")
+            definition = recall(_document(body["model"], find_document), pointer="/model")
         except InvalidRequest as error:
             problems += error.problems
     if request is not None:
