@@ -1,6 +1,6 @@
 """Routes whose calls are written into the audit log: with the deed, in its transaction, or with the refusal.
 
-The entry is made once the answer is known and before the transaction of the request commits: a deed without an entry
+The entry is made once the answer is known, and commits with the transaction of the request: a deed without an entry
 cannot be committed, nor an entry without its deed. A route that has no transaction of its own (an upload, which has
 several) is written down when it is done, before its answer is sent.
 """
@@ -12,16 +12,18 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from api import logs
 from api.errors import code_of
+from api.threads import at_once
 from services.audit.service import Deed, record
+from services.db.engine import commit
 from services.errors import RateLimited
 from services.tenants.keys import redact
 
@@ -35,7 +37,7 @@ class AuditedRoute(APIRoute):
     """A route that leaves an entry whenever it is called to change something."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler, wrapped; FastAPI ends the request's transaction after it has returned."""
+        """Return the handler, wrapped; its transaction is committed here, in the change of threads of the entry."""
         handle = super().get_route_handler()
 
         async def audited(request: Request) -> Response:
@@ -51,7 +53,7 @@ class AuditedRoute(APIRoute):
             if session is None:
                 await run_in_threadpool(_write, request, deed)
             else:
-                await _at_once(partial(record, session, deed))
+                await at_once(partial(_settle, session, deed))
             return response
 
         return audited
@@ -63,10 +65,12 @@ async def _note_refusal(request: Request, error: Exception) -> None:
         return  # a flood must not fill the log, who went away was told nothing, who has no key belongs to nobody
     status, code = code_of(error)
     deed = _deed(request, status, code, _path_id(request))
+    session: Session | None = getattr(request.state, "session", None)
     try:
-        if (session := getattr(request.state, "session", None)) is not None:
-            await _at_once(session.rollback)  # what it did is undone anyway, and the entry needs a connection
-        await run_in_threadpool(_write, request, deed)
+        if session is not None and session.in_transaction():
+            await at_once(partial(_write_instead, request, session, deed))
+        else:
+            await run_in_threadpool(_write, request, deed)
     except SQLAlchemyError as failure:
         log.warning("refusal not written down: %s", type(failure).__name__, extra={"action": deed.action})
 
@@ -77,13 +81,18 @@ def _deed(request: Request, status: int, code: str | None, object_id: str | None
     return Deed(principal.tenant_id, principal.key_id, action, object_id, status, code, logs.request_id())
 
 
-async def _at_once(call: Callable[[], None]) -> None:
-    """Call in a thread beside the pool's: all of those may be waiting for the connection that the request holds."""
-    await to_thread.run_sync(call, limiter=CapacityLimiter(1))
+def _settle(session: Session, deed: Deed) -> None:
+    record(session, deed)
+    commit(session)
+
+
+def _write_instead(request: Request, session: Session, deed: Deed) -> None:
+    session.rollback()  # what it did is undone anyway, and the entry needs a connection
+    _write(request, deed)
 
 
 def _write(request: Request, deed: Deed) -> None:
-    with request.app.state.parts.database.session() as session:
+    with request.app.state.parts.database.statement_session() as session:
         record(session, deed)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from services.db import tables  # noqa: F401 - a session that writes one table must know those it refers to
 from services.db.after_commit import run_after_commit
+from services.db.clock import CLOCK, Clock
 
 if TYPE_CHECKING:
     from services.storage.objects import ObjectStore
@@ -58,9 +59,9 @@ def is_locked(error: DBAPIError) -> bool:
 class Database:
     """Connections to PostgreSQL, and sessions over them.
 
-    Write sessions are transactions; the edge (a request, a task) commits, services never do. Read sessions run in
-    autocommit, which halves the round trips of a poll, on connections that stay so: switching one there and back costs
-    a fifth of a read.
+    Write sessions are transactions; the edge (a request, a task) commits, services never do. Read sessions, and those
+    for a write of one statement, run in autocommit, which halves the round trips of a poll, on connections that stay
+    so: switching one there and back costs a fifth of a read.
 
     No transaction is idle for longer than ``idle_transaction_seconds``, and no statement waits longer than
     ``lock_seconds`` for a lock (None: as long as it takes).
@@ -93,7 +94,8 @@ class Database:
             connect_args={**arguments, "options": limits},
         )
         _end_each_statement(self.engine)
-        self._writer = sessionmaker(self.engine, expire_on_commit=False, info={_OBJECTS: objects})
+        known = {_OBJECTS: objects, CLOCK: Clock()}
+        self._writer = sessionmaker(self.engine, expire_on_commit=False, info=known)
         self._read_engine = create_engine(
             url,
             pool_size=pool_size,
@@ -105,9 +107,7 @@ class Database:
         )
         for engine in (self.engine, self._read_engine):
             event.listen(engine, "before_cursor_execute", _ask_for_binary)
-        self._reader = sessionmaker(
-            self._read_engine, expire_on_commit=False, autoflush=False, info={_OBJECTS: objects}
-        )
+        self._reader = sessionmaker(self._read_engine, expire_on_commit=False, autoflush=False, info=known)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -120,10 +120,23 @@ class Database:
                 yield session
             run_after_commit(session)
 
+    def open_session(self) -> Session:
+        """Return a transaction that begins with its first statement: end it with `commit` or its ``rollback``.
+
+        For who cannot end it where it began; ``close`` it afterwards.
+        """
+        return self._writer()
+
     @contextmanager
     def read_session(self) -> Iterator[Session]:
         """Yield an autocommit session for reading."""
         with self._reader() as session:
+            yield session
+
+    @contextmanager
+    def statement_session(self) -> Iterator[Session]:
+        """Yield an autocommit session for a write of one statement, which is its own transaction: one round trip."""
+        with self.read_session() as session:
             yield session
 
     def close(self) -> None:
@@ -132,6 +145,12 @@ class Database:
         self._read_engine.dispose()
         if self.objects is not None:
             self.objects.close()
+
+
+def commit(session: Session) -> None:
+    """Commit a session of `Database.open_session`; what was registered with `after_commit` runs then."""
+    session.commit()
+    run_after_commit(session)
 
 
 def objects_of(session: Session) -> ObjectStore | None:

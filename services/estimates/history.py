@@ -64,17 +64,17 @@ class Timing:
 
 def own(session: Session, *, tenant_id: str, definition_sha256: str) -> list[Timing]:
     """Return what a tenant's jobs of one definition took, newest first."""
-    return _timings(session.execute(_OWN, {"tenant": tenant_id, "sha256": definition_sha256}))
+    return _timings(session.connection().execute(_OWN, {"tenant": tenant_id, "sha256": definition_sha256}))
 
 
 def alike(session: Session, *, device: str, setup: str) -> list[Timing]:
     """Return what jobs took on this kind of device, whosever they are: how fast this service is, and no more."""
-    return _timings(session.execute(_ALIKE, {"device": device, "setup": setup}))
+    return _timings(session.connection().execute(_ALIKE, {"device": device, "setup": setup}))
 
 
 def error(session: Session, *, device: str, basis: str) -> dict[str, Any] | None:
     """Return how wrong estimates of this kind were: median and 90th percentile of |actual ÷ estimated − 1|."""
-    row = session.execute(_ERROR, {"device": device, "basis": basis}).one()
+    row = session.connection().execute(_ERROR, {"device": device, "basis": basis}).one()
     return {"median": round(row.median, 3), "p90": round(row.p90, 3), "n": row.n} if row.n else None
 
 

@@ -15,6 +15,9 @@ _jobs = Job.__table__
 HELD_SECONDS = 20.0
 """So long at most does a process that froze, the API's too, keep the row of a job: as long as a lease."""
 _OWNED_VERSIONS = text("SELECT id, tenant_id, version FROM job WHERE id = ANY(:job_ids)")
+_UNFINISHED = text(
+    "SELECT count(*) FROM (SELECT FROM job WHERE tenant_id = :tenant_id AND finished_at IS NULL LIMIT :at_most) AS one"
+)
 _DOCUMENTS = (Job.request, Job.resolved, Job.preflight, Job.transitions)
 
 
@@ -133,8 +136,8 @@ def unanswered(session: Session, *, seconds: float, limit: int) -> list[tuple[st
 
 def count_unfinished(session: Session, *, tenant_id: str, at_most: int) -> int:
     """Return how many of the tenant's jobs have not ended, counting no further than ``at_most``."""
-    unfinished = select(Job.id).where(Job.tenant_id == tenant_id, Job.finished_at.is_(None)).limit(at_most)
-    return session.scalar(select(func.count()).select_from(unfinished.subquery())) or 0
+    counted = session.connection().scalar(_UNFINISHED, {"tenant_id": tenant_id, "at_most": at_most})
+    return counted or 0
 
 
 def events(session: Session, *, job_id: str, after: int = 0, limit: int | None = None) -> list[JobEvent]:

@@ -40,6 +40,7 @@ __all__ = ["Submission", "get_job", "list_jobs", "submit", "validate"]
 
 
 Placed = Callable[[dict[str, Any]], dict[str, Any]]
+_FIRST_TRANSITION = transition_entry("queued", None, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +82,14 @@ def submit(
     webhooks.check_job_webhook(session, tenant_id=tenant_id, wanted=plan.request.webhook, settings=settings)
     _check_quota(session, tenant_id, plan, settings)
     expected = estimate(session, _subject(tenant_id, plan), preflight=preflight, may_probe=False)
-    job = _insert(session, tenant_id=tenant_id, body=body, plan=plan, origin=origin, expected=expected)
+    job = _new_job(session, tenant_id=tenant_id, body=body, plan=plan, origin=origin, expected=expected)
     webhooks.attach(session, job, wanted=plan.request.webhook, settings=settings)
-    add_event(session, job, "job.state_changed", {"state": "queued", "reason": None, "attempt": 0})
     session.flush()
+    add_event(session, job, "job.state_changed", {"state": "queued", "reason": None, "attempt": 0})
     view = placed(job_view(job))
     if idempotency_key is not None:
         idempotency.remember(session, tenant_id=tenant_id, key=idempotency_key, body=asked, response=view)
-    session.flush()
+        session.flush()
     hit("in_submit")
     if job.held_until is None:
         after_commit(session, partial(doorbell.ring, job.id, plan.device))
@@ -140,7 +141,7 @@ def _documents(session: Session, tenant_id: str) -> FindDocument:
     return lambda model_id: get_model(session, tenant_id=tenant_id, model_id=model_id).document
 
 
-def _insert(
+def _new_job(
     session: Session,
     *,
     tenant_id: str,
@@ -169,10 +170,9 @@ def _insert(
         checkpoint_days=plan.request.checkpoints.keep_days,
         traceparent=traceparent(),
         progress=_no_progress(plan.resolved["training"]),
-        transitions=transition_entry("queued", None, 0),
+        transitions=_FIRST_TRANSITION,
     )
     session.add(job)
-    session.flush()
     return job
 
 

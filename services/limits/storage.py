@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.orm import Session
 
 from services.config import Settings
@@ -12,7 +12,7 @@ from services.db.models import Chunk, Tenant
 from services.limits.quotas import effective, exceeded
 
 _STALE = func.coalesce(Tenant.stored_at < text("now() - interval '1 minute'"), True)
-_STANDING = select(Tenant.limits, Tenant.stored_bytes, _STALE)
+_STANDING = select(Tenant.limits, Tenant.stored_bytes, _STALE).where(Tenant.id == bindparam("tenant_id"))
 
 
 def measure(session: Session, *, tenant_id: str) -> int:
@@ -31,7 +31,7 @@ class Standing:
 
 def standing_of(session: Session, *, tenant_id: str, settings: Settings) -> Standing:
     """Return what checks need to know of a tenant, by one look."""
-    own, used, stale = session.execute(_STANDING.where(Tenant.id == tenant_id)).one()
+    own, used, stale = session.connection().execute(_STANDING, {"tenant_id": tenant_id}).one()
     return Standing(effective(own, settings), used, stale)
 
 

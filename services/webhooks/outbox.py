@@ -38,8 +38,7 @@ def put_job_event(session: Session, job: Job, *, event_id: str, event_type: str,
     """
     names = _names(event_type, state)
     own = job.webhook_id if {*names} & {*(job.webhook_events or ())} else None
-    with session.no_autoflush:
-        _put(session, job.tenant_id, names, event_id=event_id, type=event_type, job_id=job.id, webhook_id=own)
+    _put(session, job.tenant_id, names, event_id=event_id, type=event_type, job_id=job.id, webhook_id=own)
 
 
 def put_service_event(session: Session, *, tenant_id: str, event_type: str, data: dict[str, Any]) -> None:
@@ -55,7 +54,7 @@ def service_event(event_type: str, data: dict[str, Any]) -> dict[str, Any]:
 
 def _put(session: Session, tenant_id: str, names: list[str], **columns: Any) -> None:  # noqa: ANN401 - of a row
     nothing = {"job_id": None, "payload": None, "webhook_id": None}
-    session.execute(_PUT, {**nothing, "tenant_id": tenant_id, "names": names, **columns})
+    session.connection().execute(_PUT, {**nothing, "tenant_id": tenant_id, "names": names, **columns})
 
 
 def _names(event_type: str, state: str | None) -> list[str]:

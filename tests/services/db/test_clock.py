@@ -1,27 +1,74 @@
-"""Identifiers by the database's clock: a session asks for it once, and what it makes later sorts later."""
+"""Identifiers by the database's clock: a process asks for it once a second, and what it makes later sorts later."""
 
 import time
 
+import pytest
 from sqlalchemy import event, text
+from sqlalchemy.orm import Session
 
-from services.db.clock import new_row_id
+from services.db import clock as module
+from services.db.clock import CLOCK, Clock, new_row_id
 from services.identifiers import new_id
 
 _NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 
 
-def test_a_session_asks_once_and_its_ids_lie_between_those_of_the_database(database):
-    asked = []
-    event.listen(database.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+def prefix_at(milliseconds):
+    return new_id("job", milliseconds=milliseconds)[:14]
+
+
+def test_ids_lie_between_the_times_of_the_database_and_sort_as_they_are_made(database):
+    made = []
     with database.session() as session:
         before = session.scalar(_NOW)
-        made = []
-        for _ in range(3):
+        session.info[CLOCK].read_at = float("-inf")
+    for _ in range(3):
+        with database.session() as session:
             made.append(new_row_id(session, "job"))
-            time.sleep(0.005)
+        time.sleep(0.005)
+    with database.session() as session:
         after = session.scalar(_NOW)
-    assert len(asked) == 3
     assert made == sorted(made)
-    assert new_id("job", milliseconds=before)[:14] <= made[0][:14]
-    assert made[-1][:14] <= new_id("job", milliseconds=after)[:14]
+    assert prefix_at(before - 1) <= made[0][:14]
+    assert made[-1][:14] <= prefix_at(after)
     assert len({one[:14] for one in made}) == 3
+
+
+def test_the_sessions_of_a_process_ask_once_a_second(database, monkeypatch):
+    asked = []
+
+    def note(_connection, _cursor, statement, *_):
+        asked.append(statement)
+
+    with database.session() as session:
+        session.info[CLOCK].read_at = float("-inf")
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        for _ in range(3):
+            with database.session() as session:
+                new_row_id(session, "job")
+        assert len(asked) == 1
+        monkeypatch.setattr(module, "_GOOD_SECONDS", 0.0)
+        with database.session() as session:
+            new_row_id(session, "job")
+        assert len(asked) == 2
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+
+
+def test_a_session_of_no_database_of_ours_asks_for_itself(database):
+    with Session(database.engine) as session:
+        assert new_row_id(session, "job") < new_row_id(session, "job")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(100.3, 100.3), (99.7, 99.999), (98.0, 98.0)],
+    ids=["a better reading", "one that was late", "a clock that was set back"],
+)
+def test_the_latest_time_counts_unless_the_clock_was_set_back(monkeypatch, answer, expected):
+    monkeypatch.setattr(module.time, "monotonic", lambda: 0.0)
+    clock = Clock()
+    clock.set(100.0)
+    clock.set(answer)
+    assert clock.milliseconds() == pytest.approx(expected * 1000, abs=1)

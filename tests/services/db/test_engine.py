@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import delete, event, insert, text, update
+from sqlalchemy import delete, event, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from services.db.engine import Database, is_locked
+from services.db.after_commit import after_commit
+from services.db.engine import Database, commit, is_locked
 from services.db.models import Tenant
 from services.db.service_models import ServiceCounter
 from services.jobs import repository
@@ -109,3 +110,27 @@ def test_an_api_that_froze_with_a_job_locked_lets_go_of_it_as_a_worker_does(
         repository.find_locked(session, tenant_id=tenant_id, job_id=job_id)
     with database.session() as session:
         assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "10min"
+
+
+def test_what_waits_for_the_commit_of_an_opened_session_runs_behind_it_and_not_without_it(hasty: Database) -> None:
+    for ending, value, seen in ((commit, 7, [7]), (Session.rollback, 0, [])):
+        told: list[int | None] = []
+        with hasty.session() as before:
+            before.execute(update(ServiceCounter).where(ServiceCounter.name == "rows/0").values(value=0))
+        session = hasty.open_session()
+        one(session)
+        after_commit(session, lambda told=told: told.append(_first(hasty)))
+        ending(session)
+        session.close()
+        assert (told, _first(hasty)) == (seen, value)
+
+
+def test_a_statement_session_writes_without_a_transaction_of_its_own(hasty: Database) -> None:
+    with hasty.statement_session() as session:
+        one(session)
+        assert _first(hasty) == 7
+
+
+def _first(database: Database) -> int | None:
+    with database.read_session() as session:
+        return session.scalar(select(ServiceCounter.value).where(ServiceCounter.name == "rows/0"))
