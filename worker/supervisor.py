@@ -109,12 +109,12 @@ class Supervisor:
                 self._lease.guard(child)
                 return self._drive(child)
         except TrainingFailure as failure:
-            return self._failed(failure)
+            return self._stopped(failure)
         except Fenced:
             raise
         except Exception as error:
             log.exception("attempt broke", extra={"job_id": self._claim.job_id})
-            return self._failed(_broken(error))
+            return self._stopped(_broken(error))
         finally:
             self._journal.close()
 
@@ -263,7 +263,19 @@ class Supervisor:
             retryable=True,
             hint="If this repeats, the machine may be short of memory: try a smaller batch or model.",
         )
-        self._journal.record([{"event": "failed", "error": failure.to_dict()}])
+        return self._stopped(failure)
+
+    def _stopped(self, failure: TrainingFailure) -> Settle:
+        """Say in the job's log why the attempt was ended, which the trainer cannot, and return the settlement.
+
+        What keeps the line from being written (a full disk, say) keeps nobody from settling.
+        """
+        try:
+            self._journal.record([{"event": "failed", "error": failure.to_dict()}])
+        except Fenced:
+            raise
+        except Exception:
+            log.exception("no line in the job's log", extra={"job_id": self._claim.job_id})
         return self._failed(failure)
 
     def _failed(self, failure: TrainingFailure) -> Settle:

@@ -115,6 +115,8 @@ def test_a_trainer_that_hangs_is_killed_and_retried_to_the_same_bits(service: St
     assert (job["state"], job["attempt"], job["resume"]) == ("succeeded", 2, "exact")
     (lost,) = events(service, job_id, "job.attempt_failed")
     assert lost.data["error"]["code"] == "stalled"
+    (said,) = service.client.get(f"/v1/jobs/{job_id}/logs?level=error").json()["data"]
+    assert "(stalled)" in said["message"]
     assert not _exists(trainer)
     assert service.final_sha256(job_id) == undisturbed
     assert_continuous(service, job_id)
