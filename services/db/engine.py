@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg import Cursor
-from psycopg.errors import DiskFull, LockNotAvailable
+from psycopg.errors import DiskFull, LockNotAvailable, ReadOnlySqlTransaction
 from psycopg.pq import Format
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine, ExecutionContext
@@ -42,8 +42,12 @@ _OBJECTS = "objects"
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Whether the server was away or refused to work, so that the same statement may succeed in a moment."""
-    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    """Whether the server was away or refused to work, so that the same statement may succeed in a moment.
+
+    A server that only reads is a standby that has not been promoted yet, or a primary that has been replaced.
+    """
+    refused = isinstance(error, OperationalError | InterfaceError) or isinstance(error.orig, ReadOnlySqlTransaction)
+    return error.connection_invalidated or refused
 
 
 def is_full(error: DBAPIError) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from services.db.after_commit import after_commit
-from services.db.engine import Database, commit, is_locked
+from services.db.engine import Database, commit, is_locked, is_outage
 from services.db.models import Tenant
 from services.db.service_models import ServiceCounter
 from services.jobs import repository
@@ -134,3 +134,13 @@ def test_a_statement_session_writes_without_a_transaction_of_its_own(hasty: Data
 def _first(database: Database) -> int | None:
     with database.read_session() as session:
         return session.scalar(select(ServiceCounter.value).where(ServiceCounter.name == "rows/0"))
+
+
+def test_a_server_that_only_reads_is_as_good_as_away(hasty: Database) -> None:
+    with pytest.raises(DBAPIError) as failure, hasty.session() as session:
+        session.execute(text("SET TRANSACTION READ ONLY"))
+        one(session)
+    assert is_outage(failure.value)
+    with pytest.raises(DBAPIError) as failure, hasty.session() as session:
+        session.execute(text("SELECT 1 / 0"))
+    assert not is_outage(failure.value)
