@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -87,7 +88,8 @@ def _settle(session: Session, deed: Deed) -> None:
 
 
 def _write_instead(request: Request, session: Session, deed: Deed) -> None:
-    session.rollback()  # what it did is undone anyway, and the entry needs a connection
+    with suppress(SQLAlchemyError):  # the server undoes what is left of a broken connection
+        session.rollback()  # what it did is undone anyway, and the entry needs a connection
     _write(request, deed)
 
 

@@ -1,7 +1,6 @@
 """Identifiers that are in order whichever machine makes them: dated by the database's clock, not by a worker's.
 
-A process asks for the time once a second at most; in between it counts how much has passed. An answer is late by the
-way back, never early, so of two readings the later time is the better one.
+A process asks for the time once a second at most; in between it counts how much has passed.
 """
 
 from __future__ import annotations
@@ -18,10 +17,6 @@ _NOW = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 CLOCK = "clock"
 """Where a session's ``info`` has the `Clock` of its database."""
 _GOOD_SECONDS = 1.0
-_DRIFT_SECONDS = 0.001
-"""So much a reading loses against the next one: clocks drift apart, and the database may move to another machine."""
-_STEP_SECONDS = 1.0
-"""So far behind its own last reading a clock was not late: it was set, or is another one."""
 
 
 @dataclass(slots=True)
@@ -35,12 +30,13 @@ class Clock:
         """Whether it was read a moment ago."""
         return time.monotonic() - self.read_at < _GOOD_SECONDS
 
-    def set(self, now_seconds: float) -> None:
-        """Note what the database has just answered."""
-        read_at = time.monotonic()
-        ahead, known = now_seconds - read_at, self.ahead_seconds - _DRIFT_SECONDS
-        self.ahead_seconds = ahead if ahead < known - _STEP_SECONDS else max(ahead, known)
-        self.read_at = read_at
+    def set(self, now_seconds: float, *, asked_at: float) -> None:
+        """Note what the database has just answered: it looked at its clock between the question and now.
+
+        A difference that is known already and lies within that is kept, so that ids go on in order.
+        """
+        self.read_at = time.monotonic()
+        self.ahead_seconds = min(max(self.ahead_seconds, now_seconds - self.read_at), now_seconds - asked_at)
 
     def milliseconds(self) -> int:
         """Return the time since 1970."""
@@ -51,5 +47,6 @@ def new_row_id(session: Session, prefix: str) -> str:
     """Return a new identifier for a row that is listed in the order of its making."""
     clock: Clock = session.info.setdefault(CLOCK, Clock())
     if not clock.is_good():
-        clock.set(session.connection().scalar(_NOW))
+        connection, asked_at = session.connection(), time.monotonic()
+        clock.set(connection.scalar(_NOW), asked_at=asked_at)
     return new_id(prefix, milliseconds=clock.milliseconds())

@@ -11,7 +11,7 @@ from psycopg import Cursor
 from psycopg.errors import DiskFull, LockNotAvailable, ReadOnlySqlTransaction
 from psycopg.pq import Format
 from sqlalchemy import create_engine, event
-from sqlalchemy.engine import Engine, ExecutionContext
+from sqlalchemy.engine import Engine, ExceptionContext, ExecutionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -42,12 +42,8 @@ _OBJECTS = "objects"
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Whether the server was away or refused to work, so that the same statement may succeed in a moment.
-
-    A server that only reads is a standby that has not been promoted yet, or a primary that has been replaced.
-    """
-    refused = isinstance(error, OperationalError | InterfaceError) or isinstance(error.orig, ReadOnlySqlTransaction)
-    return error.connection_invalidated or refused
+    """Whether the server was away or refused to work, so that the same statement may succeed in a moment."""
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 def is_full(error: DBAPIError) -> bool:
@@ -111,6 +107,7 @@ class Database:
         )
         for engine in (self.engine, self._read_engine):
             event.listen(engine, "before_cursor_execute", _ask_for_binary)
+            event.listen(engine, "handle_error", _leave_standby)
         self._reader = sessionmaker(self._read_engine, expire_on_commit=False, autoflush=False, info=known)
 
     @contextmanager
@@ -185,6 +182,15 @@ def _one_by_one(
     for one in parameters:
         cursor.execute(statement, one)
     return True
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """Take a server that only reads for one that is away: the one to write to may be elsewhere by now.
+
+    It is a standby that has not been promoted yet, or a primary that was replaced; its connections are given up.
+    """
+    if isinstance(context.original_exception, ReadOnlySqlTransaction):
+        context.is_disconnect = True
 
 
 def _ask_for_binary(

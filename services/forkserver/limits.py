@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class Limits:
 
     def apply(self) -> None:
         """Set the resource limits of this process; there is no way back."""
-        os.nice(self.niceness)
+        if self.niceness:
+            step_back(self.niceness)
         _bound(resource.RLIMIT_CORE, 0)
         if self.memory_bytes:
             _bound(resource.RLIMIT_AS, _mapped_bytes() + self.memory_bytes)
@@ -55,6 +57,17 @@ class Limits:
             _bound(resource.RLIMIT_NOFILE, self.open_files)
         if self.file_bytes:
             _bound(resource.RLIMIT_FSIZE, self.file_bytes)
+
+
+def step_back(niceness: int) -> None:
+    """Let others go first where processors are short; alone this process is as fast as before.
+
+    A child is a session of its own, and where Linux weighs sessions against each other (``sched_autogroup``) the
+    niceness of a process counts within its session alone: that of the session is set, too (sched(7)).
+    """
+    os.nice(niceness)
+    with suppress(OSError):  # no such kernel, or another session did it less than 0.1 s ago
+        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def _bound(kind: int, value: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from services.definition import check
 from services.definition.vocabulary import Vocabulary
+from services.forkserver.limits import step_back
 from services.modules.autocast import autocast
 from services.modules.build import build
 from services.modules.objective import LossFunction
@@ -88,7 +88,7 @@ def measure(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def run(payload: dict[str, Any], channel: Channel) -> int:
     """Probe inside a sandboxed child that steps back for whoever else computes: emits ``{"report": …}``."""
-    os.nice(5)
+    step_back(5)
     torch.set_num_threads(payload["threads"])
     torch.use_deterministic_algorithms(payload["reproducible"], warn_only=True)
     try:

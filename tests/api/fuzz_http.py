@@ -2,7 +2,8 @@
 
     python -m tests.api.fuzz_http [--cases 10000] [--seed 1] [--minutes 0]
 
-Schemathesis sends what the document allows, what it forbids, and what its links lead to; PostgreSQL and Redis are real.
+Schemathesis sends what the document allows, what it forbids, and what its links lead to; PostgreSQL, Redis and a worker
+are real, and each kind of object is there before it begins: a link from an empty list leads nowhere.
 It fails on any answer of 500 or more, on a status or a body that the document does not declare, and when fewer requests
 were made than asked for. What counts as made is what the service's own access log has.
 """
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 from benchmarks.http import service
-from tests.stack import Stack, until
+from tests.stack import Stack, digits_job, until
 
 CHECKS = (
     "not_a_server_error",
@@ -39,9 +41,16 @@ CONFIGURATION = """
 [[operations]]
 include-path-regex = "^/v1/graphs/(capture|compare)$"
 generation.max-examples = 3
+
+[[operations]]
+include-path-regex = "^/v1/keys/"
+phases.stateful.enabled = false
 """
 """A wait is answered after up to a minute; how it waits is tested where jobs change. A capture that is allowed takes
-seconds of compiling."""
+seconds of compiling. Sequences with the routes of a key would revoke their own sooner or later, and the rest be 401."""
+SEQUENCES = 400
+"""By links. Most end soon, where something was refused."""
+FURNISHED = ("/v1/models", "/v1/datasets", "/v1/sweeps", "/v1/webhooks", "/v1/keys")
 
 
 def main() -> int:
@@ -50,12 +59,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=0, help="go on for so long; 0: one round")
     options = parser.parse_args()
+    os.environ["MODELWRIGHT_WEBHOOK_HOSTS"] = "hooks.invalid"
     with service() as stack:
         warm(stack)
+        furnish(stack)
         before = requests_by_status(stack)
         operations = sum(map(len, stack.client.get("/openapi.json").json()["paths"].values()))
         # A quarter: the cases at the borders of each schema, which come beside the drawn ones, are most of all.
-        failed = run(stack, max(1, options.cases // operations // 4), options.seed, options.minutes)
+        each = max(1, options.cases // operations // 4)
+        failed = run(stack, "examples,coverage,fuzzing", each, options.seed, options.minutes)
+        failed |= run(stack, "stateful", SEQUENCES, options.seed, options.minutes)
         asked = requests_by_status(stack) - before
     made = sum(asked.values())
     broken = sum(count for status, count in asked.items() if status >= 500)
@@ -69,8 +82,23 @@ def warm(stack: Stack) -> None:
     until(lambda: stack.client.post("/v1/graphs/capture", json=model).status_code == 200, seconds=300)
 
 
-def run(stack: Stack, each: int, seed: int, minutes: float) -> bool:
-    """Let Schemathesis make up to ``each`` cases an operation and phase; return whether a check failed."""
+def furnish(stack: Stack) -> None:
+    """Make something of every kind: a job that was trained, and the examples of the document itself."""
+    stack.start_worker()
+    job = stack.wait(stack.submit(digits_job(1, checkpoints={"every": {"epochs": 1}})), seconds=180)
+    assert job["state"] == "succeeded", job
+    paths = stack.client.get("/openapi.json").json()["paths"]
+    for path in FURNISHED:
+        examples = paths[path]["post"]["requestBody"]["content"]["application/json"]["examples"]
+        bodies = [example["value"] for example in examples.values()]
+        if path == "/v1/webhooks":  # a name that nobody has (RFC 6761)
+            bodies = [{**body, "url": "https://hooks.invalid/"} for body in bodies]
+        made = [stack.client.post(path, json=body).status_code for body in bodies]
+        assert 201 in made, (path, made)
+
+
+def run(stack: Stack, phases: str, each: int, seed: int, minutes: float) -> bool:
+    """Let Schemathesis make ``each`` cases of an operation and phase, or sequences; return whether a check failed."""
     configuration = stack.directory / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
     key = stack.client.headers["authorization"]
@@ -83,7 +111,7 @@ def run(stack: Stack, each: int, seed: int, minutes: float) -> bool:
             "-H",
             f"Authorization: {key}",
         ),
-        *("--checks", ",".join(CHECKS), "--max-examples", str(each), "--seed", str(seed), *budget),
+        *("--phases", phases, "--checks", ",".join(CHECKS), "--max-examples", str(each), "--seed", str(seed), *budget),
         *("--continue-on-failure", "--request-timeout", "60", "--generation-database", "none", "--warnings", "off"),
         *("--suppress-health-check", "all", "--workers", "1"),
     ]

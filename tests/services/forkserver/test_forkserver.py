@@ -224,6 +224,9 @@ def test_a_child_lets_others_go_first_as_far_as_it_is_told(server):
             child.send({"ready": True})
             assert child.receive(20.0)
             assert os.getpriority(os.PRIO_PROCESS, child.pid) == own + niceness
+            session = Path(f"/proc/{child.pid}/autogroup")
+            if niceness and session.exists():  # its own session: beside others this alone counts
+                assert session.read_text().split()[-1] == str(niceness)
 
 
 def test_several_children_at_once_from_several_threads(server):
