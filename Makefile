@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 DEMO_DATA ?= .demo
 DATA ?= .modelwright
 PORT ?= 8000
-WORKERS ?= 2
+WORKERS ?= 3
 CASES ?= 10000
 SEED ?= 1
 MINUTES ?= 0
@@ -30,6 +30,7 @@ demo: install  ## Train a small network on real data with a service of its own, 
 up: install  ## Run the service on this machine until Ctrl-C
 	@$(BIN)/modelwright up --data $(DATA) --port $(PORT)
 
+# Three on two processors: one of them mostly waits, for a lease to run out or a server to start.
 test: install  ## Run the tests in WORKERS processes (minutes; without the long fault lane and without a GPU)
 	@$(BIN)/python -m pytest -m "not chaos and not gpu" -n $(WORKERS) --dist worksteal
 
