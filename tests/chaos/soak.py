@@ -1,7 +1,8 @@
 """Keep the service busy for an hour with one fault a minute: ``python -m tests.chaos.soak --minutes 60``.
 
-Prints how the memory of each kind of process went (what is its own alone, by the kernel's count), then judges the
-history as `tests.chaos.check` does. A process that is struck begins anew: a slope is that of the longest-lived one.
+Prints how the memory of each kind of process went, then judges the history as `tests.chaos.check` does. A process that
+is struck begins anew: a slope is that of the longest-lived one. *Own* is what no other process shares: it grows in both
+halves of a fork when either writes, up to all that they shared. *Resident* does not, and what leaks grows there, too.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ _MEBIBYTE = 1 << 20
 
 @dataclass
 class Life:
-    """The memory of one process: (seconds, bytes) samples."""
+    """The memory of one process: (seconds, own bytes, resident bytes) samples."""
 
     role: str
-    samples: list[tuple[float, int]] = field(default_factory=list)
+    samples: list[tuple[float, int, int]] = field(default_factory=list)
 
     @property
-    def warm(self) -> list[tuple[float, int]]:
+    def warm(self) -> list[tuple[float, int, int]]:
         """The samples after the first moments."""
         return [one for one in self.samples if one[0] - self.samples[0][0] >= _WARM_SECONDS]
 
@@ -55,15 +56,16 @@ class Life:
         """How long it was seen."""
         return self.samples[-1][0] - self.samples[0][0]
 
-    def slope(self) -> float | None:
-        """Return MiB an hour by least squares; None for a life that was too short."""
+    def slope(self, column: int) -> float | None:
+        """Return MiB an hour of own (1) or resident (2) memory by least squares; None for a life that was too short."""
         warm = self.warm
         if len(warm) < 12:
             return None
-        mean_at = sum(at for at, _ in warm) / len(warm)
-        mean = sum(size for _, size in warm) / len(warm)
-        spread = sum((at - mean_at) ** 2 for at, _ in warm)
-        return sum((at - mean_at) * (size - mean) for at, size in warm) / spread * 3600 / _MEBIBYTE
+        mean_at = sum(sample[0] for sample in warm) / len(warm)
+        mean = sum(sample[column] for sample in warm) / len(warm)
+        spread = sum((sample[0] - mean_at) ** 2 for sample in warm)
+        shared = sum((sample[0] - mean_at) * (sample[column] - mean) for sample in warm)
+        return shared / spread * 3600 / _MEBIBYTE
 
 
 class Scales:
@@ -86,8 +88,9 @@ class Scales:
             for role, process in self._processes():
                 with suppress(psutil.Error):
                     key = (process.pid, process.create_time())
-                    size = process.memory_full_info().uss
-                    self.lives.setdefault(key, Life(role)).samples.append((time.monotonic(), size))
+                    memory = process.memory_full_info()
+                    sample = (time.monotonic(), memory.uss, memory.rss)
+                    self.lives.setdefault(key, Life(role)).samples.append(sample)
 
     def _processes(self) -> list[tuple[str, psutil.Process]]:
         found: list[tuple[str, psutil.Process]] = []
@@ -132,17 +135,19 @@ def make_soak_plan(seed: int, minutes: int) -> Plan:
 
 def table(scales: Scales) -> list[str]:
     """Return a line for each kind of process: how many lived, and the memory of the one that lived longest."""
-    lines = [f"{'process':<24}{'lives':>6}{'longest, min':>14}{'first, MiB':>12}{'last, MiB':>11}{'MiB/h':>9}"]
+    titles = ("lives", "longest, min", "own, MiB", "last", "MiB/h", "resident, MiB", "last", "MiB/h")
+    lines = ["process".ljust(22) + "".join(title.rjust(len(title) + 3) for title in titles)]
     by_role: dict[str, list[Life]] = {}
     for life in scales.lives.values():
         by_role.setdefault(life.role, []).append(life)
     for role, lives in sorted(by_role.items()):
         longest = max(lives, key=lambda life: life.seconds)
-        slope = longest.slope()
-        first = (longest.warm or longest.samples)[0][1] / _MEBIBYTE
-        last = longest.samples[-1][1] / _MEBIBYTE
-        said = f"{slope:9.1f}" if slope is not None else "        –"
-        lines.append(f"{role:<24}{len(lives):>6}{longest.seconds / 60:>14.1f}{first:>12.1f}{last:>11.1f}{said}")
+        shown = [str(len(lives)), f"{longest.seconds / 60:.1f}"]
+        for column in (1, 2):
+            first, last = (longest.warm or longest.samples)[0][column], longest.samples[-1][column]
+            slope = longest.slope(column)
+            shown += [f"{first / _MEBIBYTE:.1f}", f"{last / _MEBIBYTE:.1f}", "–" if slope is None else f"{slope:.1f}"]
+        lines.append(role.ljust(22) + "".join(one.rjust(len(t) + 3) for one, t in zip(shown, titles, strict=True)))
     return lines
 
 
